@@ -1,0 +1,30 @@
+/* Scores -> a class, and where in a stream something happens.
+ * Golden model: stages/decision.py. */
+#ifndef LSM_DECISION_H
+#define LSM_DECISION_H
+
+#include "fixed.h"
+
+/* The highest score; the lowest index on a tie. */
+LSM_KERNEL int32_t classify(const int32_t *scores, size_t n_classes)
+{
+    size_t best = 0;
+    size_t c;
+    for (c = 1; c < n_classes; c++) {
+        if (scores[c] > scores[best]) {
+            best = c;
+        }
+    }
+    return (int32_t)best;
+}
+
+/* The noise floor of the end-pointer: down at once, up by rise_q8 a frame.
+ * floor_q8 <= 65280. */
+LSM_KERNEL uint16_t follow_floor(uint16_t floor_q8, uint8_t loudness, uint16_t rise_q8)
+{
+    uint32_t risen_q8 = (uint32_t)floor_q8 + rise_q8;
+    uint32_t loudness_q8 = (uint32_t)loudness << 8;
+    return (uint16_t)(risen_q8 < loudness_q8 ? risen_q8 : loudness_q8);
+}
+
+#endif

@@ -1,0 +1,62 @@
+/* Levelled frames -> input currents. Golden model: stages/encoder.py. */
+#ifndef LSM_ENCODER_H
+#define LSM_ENCODER_H
+
+#include "fixed.h"
+
+/* current: each neuron is driven by a weighted sum of a few bands at a few
+ * delays. oldest points at the oldest frame that a tap reaches.
+ * |sum| <= n_taps * 127 * 255 <= 32 * 32385 < 2^21. */
+LSM_KERNEL void encode_current(int16_t *current, const uint8_t *oldest, const uint16_t *tap_offset,
+                               const int8_t *tap_weight, size_t n_neurons, size_t n_taps, uint32_t shift)
+{
+    size_t n;
+    size_t k;
+    for (n = 0; n < n_neurons; n++) {
+        int32_t sum = 0;
+        for (k = 0; k < n_taps; k++) {
+            sum += *tap_weight++ * (int32_t)oldest[*tap_offset++];
+        }
+        current[n] = saturate_int16(sum >> shift);
+    }
+}
+
+/* Add the weights of one source's synapses to the currents of their targets. */
+LSM_KERNEL void deliver(int16_t *current, const uint16_t *target, const int8_t *weight, size_t first, size_t end)
+{
+    size_t i;
+    for (i = first; i < end; i++) {
+        current[target[i]] = (int16_t)(current[target[i]] + weight[i]);
+    }
+}
+
+/* delta: a band that has moved by delta since its last event sends one up spike
+ * (line 2 * band) or one down spike (line 2 * band + 1) a step. The generator
+ * has checked that no neuron's weights can sum beyond int16_t. */
+LSM_KERNEL void encode_delta(int16_t *current, uint8_t *reference, const uint8_t *frame, const uint16_t *input_start,
+                             const uint16_t *input_target, const int8_t *input_weight, size_t n_bands,
+                             size_t n_neurons, int32_t delta, uint32_t shift)
+{
+    size_t band;
+    size_t n;
+    for (n = 0; n < n_neurons; n++) {
+        current[n] = 0;
+    }
+    for (band = 0; band < n_bands; band++) {
+        int32_t moved = (int32_t)frame[band] - reference[band];
+        if (moved >= delta) {
+            reference[band] = (uint8_t)(reference[band] + delta);
+            deliver(current, input_target, input_weight, input_start[2U * band], input_start[2U * band + 1U]);
+        } else if (-moved >= delta) {
+            reference[band] = (uint8_t)(reference[band] - delta);
+            deliver(current, input_target, input_weight, input_start[2U * band + 1U], input_start[2U * band + 2U]);
+        } else {
+            /* nothing to send */
+        }
+    }
+    for (n = 0; n < n_neurons; n++) {
+        current[n] = saturate_int16((int32_t)current[n] * ((int32_t)1 << shift));
+    }
+}
+
+#endif

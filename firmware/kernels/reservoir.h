@@ -1,0 +1,105 @@
+/* The liquid: one step of every leaky integrate-and-fire neuron.
+ * Golden model: stages/reservoir.py, which states the order of a step:
+ *     deliver, decay, integrate, refractory, fire, reset, emit. */
+#ifndef LSM_RESERVOIR_H
+#define LSM_RESERVOIR_H
+
+#include "encoder.h"
+
+#define SPIKE_WORDS(n_neurons) (((n_neurons) + 31U) / 32U)
+
+LSM_KERNEL uint32_t lowest_bit(uint32_t word)
+{
+    return bit_length(word & (0U - word)) - 1U;
+}
+
+/* deliver: the spikes that are due now add their weights to the recurrent
+ * current of their targets, and are forgotten. The generator has checked that
+ * no neuron's weights can sum beyond int16_t. */
+LSM_KERNEL void deliver_spikes(int16_t *recurrent, uint32_t *due, const uint32_t *recurrent_start,
+                               const uint16_t *recurrent_target, const int8_t *recurrent_weight, size_t n_neurons)
+{
+    size_t word;
+    size_t n;
+    for (n = 0; n < n_neurons; n++) {
+        recurrent[n] = 0;
+    }
+    for (word = 0; word < SPIKE_WORDS(n_neurons); word++) {
+        uint32_t waiting = due[word];
+        due[word] = 0;
+        while (waiting != 0U) {
+            size_t source = 32U * word + lowest_bit(waiting);
+            waiting &= waiting - 1U;
+            deliver(recurrent, recurrent_target, recurrent_weight, recurrent_start[source], recurrent_start[source + 1U]);
+        }
+    }
+}
+
+/* decay, integrate, refractory, fire, reset: one neuron. Returns 1 if it fired.
+ * |v| <= 2^15, |drive| <= 2^15 + 2^23. */
+LSM_KERNEL uint32_t lif_step(int16_t *v, uint8_t *refractory, int32_t leak_q15, int32_t drive, int16_t threshold,
+                             int reset_to_zero, uint8_t refractory_steps)
+{
+    int16_t after = saturate_int16(decay_q15(*v, leak_q15) + drive);
+    uint32_t fired = 0;
+    if (*refractory > 0U) {
+        (*refractory)--;
+    } else if (after >= threshold) {
+        after = (int16_t)(reset_to_zero ? 0 : after - threshold);
+        *refractory = refractory_steps;
+        fired = 1;
+    } else {
+        /* below threshold: nothing happens */
+    }
+    *v = after;
+    return fired;
+}
+
+/* The same for all neurons; recurrent may be NULL. Spikes go into words, neuron
+ * n at bit n % 32 of word n / 32, and are counted. */
+LSM_KERNEL void fire_neurons(int16_t *v, uint8_t *refractory, uint16_t *counts, uint32_t *spikes,
+                             const int16_t *current, const int16_t *recurrent, const uint16_t *leak_q15,
+                             const int16_t *threshold, size_t n_neurons, uint32_t weight_shift, int reset_to_zero,
+                             uint8_t refractory_steps)
+{
+    size_t first;
+    size_t n;
+    for (first = 0; first < n_neurons; first += 32U) {
+        size_t end = first + 32U < n_neurons ? first + 32U : n_neurons;
+        uint32_t word = 0;
+        for (n = first; n < end; n++) {
+            int32_t drive = current[n];
+            uint32_t fired;
+            if (recurrent != NULL) {
+                drive += recurrent[n] * ((int32_t)1 << weight_shift);
+            }
+            fired = lif_step(&v[n], &refractory[n], leak_q15[n], drive, threshold[n], reset_to_zero, refractory_steps);
+            counts[n] = (uint16_t)(counts[n] + fired);
+            word |= fired << (n - first);
+        }
+        spikes[first / 32U] = word;
+    }
+}
+
+/* emit: every spike is written into the slot of the step at which it is due;
+ * 1 <= delay_steps[n] <= n_slots. A delay of n_slots lands in the present slot,
+ * which was emptied by deliver_spikes. */
+LSM_KERNEL void emit_spikes(uint32_t *pending, const uint32_t *spikes, const uint8_t *delay_steps, size_t n_neurons,
+                            size_t slot, size_t n_slots)
+{
+    size_t word;
+    for (word = 0; word < SPIKE_WORDS(n_neurons); word++) {
+        uint32_t fired = spikes[word];
+        while (fired != 0U) {
+            uint32_t bit = lowest_bit(fired);
+            size_t arrival = slot + delay_steps[32U * word + bit];
+            fired &= fired - 1U;
+            if (arrival >= n_slots) {
+                arrival -= n_slots;
+            }
+            pending[arrival * SPIKE_WORDS(n_neurons) + word] |= (uint32_t)1 << bit;
+        }
+    }
+}
+
+#endif

@@ -1,0 +1,363 @@
+"""The YAML file as validated, frozen objects; nothing else in the package parses settings.
+
+Enters: a YAML file. Leaves: a `Config`, every value of which has the right type and lies in its range.
+Sections are named after the stages (`frontend`, `encoder`, `reservoir`, `readout`, `decision`), after `dataset`,
+and after nothing else. Quantities here are in the user's units (Hz, ms, dB); `lsm_edge.learn.train` turns them
+into the integers of a `Model`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import pydantic
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from lsm_edge.errors import ConfigError
+
+
+class _Section(BaseModel):
+    """A frozen section in which an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+def _compiled(pattern: str) -> str:
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise ValueError(f"is not a regular expression: {error}") from None
+    return pattern
+
+
+Pattern = Annotated[str, Field(min_length=1), pydantic.AfterValidator(_compiled)]
+
+
+class IndexFile(_Section):
+    """A CSV beside the recordings, one row a file, that holds what file names do not say."""
+
+    file: str = "index.csv"
+    path_column: str = "file"
+    label_column: str | None = None
+    group_column: str | None = None
+    split_column: str | None = None
+
+
+class PatternSplit(_Section):
+    """Recordings whose path matches `test` are the test part."""
+
+    kind: Literal["pattern"]
+    test: Pattern
+
+
+class ColumnSplit(_Section):
+    """Recordings whose `dataset.index.split_column` holds one of `test` are the test part, of `train` the training part."""
+
+    kind: Literal["column"]
+    test: list[str] = Field(default=["test"], min_length=1)
+    train: list[str] | None = Field(default=None, min_length=1)
+
+
+class GroupSplit(_Section):
+    """One fold a group: that group is the test part, all others the training part."""
+
+    kind: Literal["leave-one-group-out"]
+
+
+class RandomSplit(_Section):
+    """A share of each class, drawn by the config's seed; whole groups are not kept together."""
+
+    kind: Literal["random"]
+    test_share: float = Field(default=0.2, gt=0, lt=1)
+
+
+Split = Annotated[PatternSplit | ColumnSplit | GroupSplit | RandomSplit, Field(discriminator="kind")]
+
+
+class Dataset(_Section):
+    """Where the recordings are, what they are called, and which of them are held back for the test."""
+
+    path: str = Field(min_length=1)
+    files: str = Field(default="**/*.wav", min_length=1)
+    label_from: Literal["folder", "pattern", "index"] = "folder"
+    pattern: Pattern | None = None
+    index: IndexFile | None = None
+    channel: Literal["mix"] | Annotated[int, Field(ge=0, le=63)] = "mix"
+    resample: bool = True
+    on_bad_file: Literal["error", "skip"] = "error"
+    split: Split = RandomSplit(kind="random")
+
+    @model_validator(mode="after")
+    def _sources_exist(self) -> Self:
+        if self.label_from == "pattern" and (self.pattern is None or "label" not in re.compile(self.pattern).groupindex):
+            raise ValueError("label_from: pattern needs `pattern`, a regular expression with a group named label")
+        if self.label_from == "index" and (self.index is None or self.index.label_column is None):
+            raise ValueError("label_from: index needs `index` with its label_column")
+        if self.split.kind == "column" and (self.index is None or self.index.split_column is None):
+            raise ValueError("split: column needs `index` with its split_column")
+        return self
+
+
+class Frontend(_Section):
+    """Samples -> frames of log mel band levels, one byte a band."""
+
+    kind: Literal["logmel"] = "logmel"
+    sample_hz: int = Field(default=8000, ge=4000, le=48000)
+    hop_ms: float = Field(default=8.0, ge=5, le=16)
+    window_samples: Literal[128, 256, 512, 1024] = 256
+    n_bands: int = Field(default=20, ge=8, le=32)
+    low_hz: float = Field(default=80.0, ge=0)
+    high_hz: float = Field(default=3900.0, gt=0)
+    level: Literal["segment_peak", "running_peak"] = "segment_peak"
+    range_db: Literal[24, 48, 96] = 48
+    release_db_per_s: float = Field(default=12.0, ge=1, le=300)
+
+    @property
+    def hop_samples(self) -> int:
+        """Samples from one frame to the next."""
+        return round(self.hop_ms * self.sample_hz / 1000)
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if abs(self.hop_ms * self.sample_hz / 1000 - self.hop_samples) > 1e-9:
+            raise ValueError(f"hop_ms: {self.hop_ms} ms is not a whole number of samples at {self.sample_hz} Hz")
+        if self.hop_samples > self.window_samples:
+            raise ValueError(f"hop_ms: {self.hop_samples} samples a hop do not fit a window of {self.window_samples}")
+        if self.low_hz >= self.high_hz:
+            raise ValueError(f"low_hz: {self.low_hz} must be below high_hz ({self.high_hz})")
+        if self.high_hz > self.sample_hz / 2:
+            raise ValueError(f"high_hz: {self.high_hz} must be at most half of sample_hz ({self.sample_hz / 2})")
+        return self
+
+
+class CurrentEncoder(_Section):
+    """Each neuron is driven by a weighted sum of a few bands at a few delays (a random kernel of zero sum)."""
+
+    kind: Literal["current"]
+    n_taps: int = Field(default=6, ge=2, le=32)
+    max_delay_frames: int = Field(default=12, ge=0, le=64)
+    norm: int = Field(default=64, ge=8, le=127)
+    shift: int = Field(default=2, ge=0, le=7)
+
+
+class DeltaEncoder(_Section):
+    """Send on delta: a band that has moved by `delta` since its last event sends an up or a down spike."""
+
+    kind: Literal["delta"]
+    delta: int = Field(default=12, ge=1, le=127)
+    fan_in: int = Field(default=6, ge=1, le=64)
+    norm: int = Field(default=64, ge=8, le=127)
+    shift: int = Field(default=4, ge=0, le=8)
+
+
+Encoder = Annotated[CurrentEncoder | DeltaEncoder, Field(discriminator="kind")]
+
+
+class NoTopology(_Section):
+    """No recurrent synapses."""
+
+    kind: Literal["none"]
+
+
+class RandomTopology(_Section):
+    """Every neuron hears `fan_in` others, drawn uniformly."""
+
+    kind: Literal["random"]
+    fan_in: int = Field(default=16, ge=1, le=256)
+
+
+class MaassTopology(_Section):
+    """A 3-D grid; the chance of a synapse is C * exp(-(distance / reach)**2), C by the kind of both ends."""
+
+    kind: Literal["maass"]
+    columns: int = Field(default=4, ge=1, le=16)
+    reach: float = Field(default=2.0, gt=0, le=16)
+    fan_in: int = Field(default=16, ge=1, le=256)
+
+
+Topology = Annotated[NoTopology | RandomTopology | MaassTopology, Field(discriminator="kind")]
+
+
+class Reservoir(_Section):
+    """The liquid: leaky integrate-and-fire neurons, fixed once wired and calibrated."""
+
+    n_neurons: int = Field(default=256, ge=1, le=4096)
+    steps_per_frame: int = Field(default=4, ge=1, le=16)
+    leak_shift: list[Annotated[int, Field(ge=1, le=12)]] | None = Field(default=None, min_length=1)
+    leak_q15: list[Annotated[int, Field(ge=0, le=32767)]] | None = Field(default=None, min_length=1)
+    reset: Literal["subtract", "zero"] = "subtract"
+    refractory_steps: int = Field(default=1, ge=0, le=255)
+    target_rate: float = Field(default=0.12, gt=0, lt=1)
+    rate_spread: float = Field(default=0.5, ge=0, le=2)
+    topology: Topology = NoTopology(kind="none")
+    excitatory_share: float = Field(default=0.8, ge=0, le=1)
+    recurrent_gain: float = Field(default=0.25, gt=0, le=4)
+    inhibition: float = Field(default=4.0, ge=0, le=16)
+    max_delay_steps: int = Field(default=1, ge=1, le=128)
+
+    @model_validator(mode="after")
+    def _one_leak(self) -> Self:
+        if self.leak_shift is not None and self.leak_q15 is not None:
+            raise ValueError("leak_shift and leak_q15 say the same thing in two ways: give one of them")
+        return self
+
+    @property
+    def leaks_q15(self) -> list[int]:
+        """The decay factors to draw from: what is left of a membrane potential after a step, in Q15."""
+        if self.leak_q15 is not None:
+            return self.leak_q15
+        return [32768 - (32768 >> shift) for shift in self.leak_shift or [3, 4]]
+
+
+class Readout(_Section):
+    """The liquid's state -> one score a class; the only part that is trained with labels."""
+
+    state: Literal["counts", "trace"] = "counts"
+    transform: Literal["sqrt", "linear"] = "sqrt"
+    n_windows: int = Field(default=3, ge=1, le=8)
+    window_by: Literal["energy", "length"] = "energy"
+    length_feature: bool = True
+    trace_ms: float = Field(default=100.0, ge=5, le=5000)
+    solver: Literal["ridge", "logistic"] = "ridge"
+    strengths: list[Annotated[float, Field(gt=0)]] | None = Field(default=None, min_length=1)
+    folds: int = Field(default=5, ge=2, le=20)
+
+
+class Endpointer(_Section):
+    """Finds where something happens in a stream: loud for `onset_ms` opens a segment, quiet for `hang_ms` closes it."""
+
+    onset_db: float = Field(default=12.0, ge=3, le=60)
+    onset_ms: float = Field(default=24.0, gt=0, le=500)
+    hang_ms: float = Field(default=200.0, gt=0, le=2000)
+    preroll_ms: float = Field(default=64.0, ge=0, le=500)
+    floor_db_per_s: float = Field(default=6.0, ge=0.5, le=60)
+
+
+class Decision(_Section):
+    """When the readout speaks."""
+
+    mode: Literal["segment", "live"] = "segment"
+    max_segment_ms: float = Field(default=1000.0, ge=50, le=10000)
+    every_ms: float = Field(default=100.0, ge=5, le=10000)
+    endpointer: Endpointer | None = None
+
+
+class Config(_Section):
+    """One experiment: everything that, with the recordings, decides the model to the last bit."""
+
+    name: str = Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,31}$")
+    seed: int = Field(default=0, ge=0, le=2**32 - 1)
+    dataset: Dataset
+    frontend: Frontend = Frontend()
+    encoder: Encoder = CurrentEncoder(kind="current")
+    reservoir: Reservoir = Reservoir()
+    readout: Readout = Readout()
+    decision: Decision = Decision()
+
+    @model_validator(mode="after")
+    def _stages_agree(self) -> Self:
+        if self.decision.mode == "live":
+            if self.frontend.level != "running_peak":
+                raise ValueError("decision.mode: live knows no segment; set frontend.level: running_peak")
+            if self.readout.state != "trace" or self.readout.n_windows != 1:
+                raise ValueError("decision.mode: live has no windows; set readout.state: trace and readout.n_windows: 1")
+            if self.readout.length_feature:
+                raise ValueError("decision.mode: live has no segment length; set readout.length_feature: false")
+            if self.decision.endpointer is not None:
+                raise ValueError("decision.endpointer finds segments; decision.mode: live has none")
+        return self
+
+    @field_validator("name")
+    @classmethod
+    def _not_a_device(cls, name: str) -> str:
+        if name.upper() in {"CON", "PRN", "AUX", "NUL"}:
+            raise ValueError("is the name of a Windows device")
+        return name
+
+
+def load_config(path: Path) -> Config:
+    """Read and validate a YAML file.
+
+    Raises:
+        ConfigError: the file cannot be read, is not YAML, or holds a key or a value that is not allowed.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise ConfigError(f"{path}: cannot be read: {reason}") from None
+    try:
+        data = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: is not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(data, dict):
+        raise ConfigError(f"{path}: holds no settings; a config is a YAML mapping with at least name and dataset")
+    return parse_config(data, str(path))
+
+
+def parse_config(data: dict[str, Any], source: str) -> Config:
+    """Validate a mapping; `source` names it in messages.
+
+    Raises:
+        ConfigError: with one line for each key that is wrong.
+    """
+    try:
+        return Config.model_validate(data)
+    except pydantic.ValidationError as error:
+        lines = [_explain(item) for item in error.errors(include_url=False)]
+        raise ConfigError("\n".join(f"{source}: {line}" for line in lines)) from None
+
+
+_UNION_TAGS = {"pattern", "column", "leave-one-group-out", "random", "current", "delta", "none", "maass"}
+
+
+def _explain(item: Any) -> str:
+    """One pydantic error as `key path: what is wrong (got value)`."""
+    where = [part for i, part in enumerate(item["loc"]) if not (i and part in _UNION_TAGS)]
+    key = ".".join(str(part) for part in where if not str(part).startswith(("function-", "literal[", "constrained-")))
+    key = key or "config"
+    if item["type"] == "extra_forbidden":
+        known = _keys_beside(item["loc"])
+        close = difflib.get_close_matches(str(where[-1]), known, n=1)
+        hint = f"did you mean {close[0]}?" if close else f"allowed: {', '.join(known)}"
+        return f"{key}: unknown key; {hint}"
+    if item["type"] == "missing":
+        return f"{key}: missing"
+    message = item["msg"].removeprefix("Value error, ")
+    if isinstance(item["input"], dict):
+        return f"{key}: {message}"
+    return f"{key}: {message[0].lower()}{message[1:]} (got {item['input']!r})"
+
+
+def _keys_beside(loc: tuple[Any, ...]) -> list[str]:
+    """The keys that are allowed where the key at `loc` stands."""
+    section: type[BaseModel] = Config
+    for part in loc[:-1]:
+        candidates = [section] if not isinstance(part, str) else _sections_of(section, part)
+        section = candidates[0] if candidates else section
+    return sorted(section.model_fields)
+
+
+def _sections_of(section: type[BaseModel], part: str) -> list[type[BaseModel]]:
+    """The section that `part` leads to: a field of `section`, or the member of a union tagged `part`."""
+    if part in section.model_fields:
+        found: list[type[BaseModel]] = []
+        stack: list[Any] = [section.model_fields[part].annotation]
+        while stack:
+            annotation = stack.pop()
+            if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+                found.append(annotation)
+            stack.extend(getattr(annotation, "__args__", ()))
+        return found if len(found) == 1 else [_union_of(found)] if found else []
+    members = getattr(section, "__members__by_tag__", {})
+    return [members[part]] if part in members else []
+
+
+def _union_of(members: list[type[BaseModel]]) -> type[BaseModel]:
+    """A stand-in that finds a union's member by its `kind`."""
+    by_tag = {member.model_fields["kind"].annotation.__args__[0]: member for member in members}  # type: ignore[union-attr]
+    return type("_Union", (_Section,), {"__members__by_tag__": by_tag})

@@ -1,0 +1,1 @@
+"""Where float lives: wiring, calibration, fitting, evaluation. What leaves is a `Model`, all integers."""

@@ -1,0 +1,1 @@
+"""Everything about C and cores."""

@@ -1,0 +1,290 @@
+"""Model + Board -> {file name: text}: rendered in memory, written all or nothing.
+
+Only what depends on the model is templated; the arithmetic lives in `firmware/kernels/`, which is copied as it is.
+The same model and sources give the same bytes: no clock, no path.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import jinja2
+import numpy as np
+
+from lsm_edge import __version__
+from lsm_edge.assets import asset
+from lsm_edge.board import Board
+from lsm_edge.errors import ConfigError, RangeError
+from lsm_edge.files import write_atomically
+from lsm_edge.model import Model, Table
+from lsm_edge.ranges import ranges_of
+from lsm_edge.target.context import Field, context_bytes, context_fields, max_frames
+
+KERNELS: Final = ("fixed.h", "frontend.h", "encoder.h", "reservoir.h", "readout.h", "decision.h")
+_LIBRARY: Final = ("lsm.h.j2", "lsm.c.j2", "lsm_tables.h.j2")
+_C_TYPES: Final = {"<i1": "int8_t", "<u1": "uint8_t", "<i2": "int16_t", "<u2": "uint16_t", "<i4": "int32_t", "<u4": "uint32_t"}
+_PREFIX: Final = re.compile(r"[a-z][a-z0-9_]{0,15}")
+
+
+@dataclass(frozen=True)
+class _CTable:
+    """A table as C: a name, a type, and integers that are already what is printed."""
+
+    name: str
+    type: str
+    values: Sequence[int]
+    comment: str
+    hex: bool
+
+
+def generate_library(model: Model, *, command: str = "lsm-edge generate", prefix: str = "lsm") -> dict[str, str]:
+    """The generated library: `lsm.h`, `lsm.c`, `lsm_tables.h`, the kernels.
+
+    `prefix` renames everything that is exported, and the files, so that two models fit in one firmware.
+
+    Raises:
+        RangeError: an accumulator could overflow.
+        ConfigError: `prefix` is not a C identifier in lower case.
+    """
+    if not _PREFIX.fullmatch(prefix):
+        raise ConfigError(f"--prefix {prefix!r}: must be a lower-case C identifier of at most 16 characters")
+    kernels = {name: (asset("firmware") / "kernels" / name).read_text(encoding="utf-8") for name in KERNELS}
+    environment = _environment()
+    values = _library_values(model, command, sources_digest(kernels))
+    rendered = {name.removesuffix(".j2"): environment.get_template(name).render(values) for name in _LIBRARY}
+    return {_renamed(name, prefix): _renamed(text, prefix) for name, text in {**rendered, **kernels}.items()}
+
+
+def render_host(model: Model) -> str:
+    """`host.c`: the library with a window into it, for this machine only (see `lsm_edge.target.native`)."""
+    manifest = model.manifest
+    values = {"e": manifest.encoder, "segment": manifest.decision.mode == "segment"}
+    return _environment().get_template("host.c.j2").render(values)
+
+
+def _library_values(model: Model, command: str, sources: str) -> dict[str, Any]:
+    manifest = model.manifest
+    return {
+        "banner": {
+            "version": f"lsm-edge {__version__}",
+            "command": _comment_text(command),
+            "model": model.digest[:12],
+            "sources": sources[:12],
+        },
+        "f": manifest.frontend,
+        "e": manifest.encoder,
+        "r": manifest.reservoir,
+        "o": manifest.readout,
+        "d": manifest.decision,
+        "segment": manifest.decision.mode == "segment",
+        "max_frames": max_frames(manifest),
+        "n_classes": manifest.n_classes,
+        "labels": manifest.labels,
+        "digest": model.digest,
+        "guard": f"0x{model.digest[:8].upper()}U",
+        "context": context_fields(manifest),
+        "context_bytes": context_bytes(manifest),
+        "tables": _c_tables(model),
+    }
+
+
+def sources_digest(kernels: Mapping[str, str]) -> str:
+    """SHA-256 over the templates and kernels that a library is made from."""
+    sha = hashlib.sha256()
+    for name in _LIBRARY:
+        sha.update((asset("templates") / name).read_bytes())
+    for name in sorted(kernels):
+        sha.update(kernels[name].encode())
+    return sha.hexdigest()
+
+
+def generate_project(model: Model, board: Board, *, command: str = "lsm-edge generate", prefix: str = "lsm") -> dict[str, str]:
+    """A PlatformIO project around the library, as {path: text}.
+
+    Raises:
+        RangeError: the model does not fit the board; the message lists what takes the room.
+    """
+    check_fit(model, board)
+    library = generate_library(model, command=command, prefix=prefix)
+    environment = _environment()
+    values = {
+        "board": board,
+        "name": model.manifest.name,
+        "version": __version__,
+        "prefix": prefix,
+        "model_digest": model.digest,
+        "labels": model.manifest.labels,
+        "n_neurons": model.manifest.reservoir.n_neurons,
+    }
+    files = {f"lib/{prefix}/{name}": text for name, text in library.items()}
+    files[f"lib/{prefix}/library.json"] = environment.get_template("library.json.j2").render(values)
+    files["platformio.ini"] = environment.get_template("platformio.ini.j2").render(values)
+    files["linker.ld"] = environment.get_template("linker.ld.j2").render(values)
+    files["src/board.h"] = environment.get_template("board.h.j2").render(values)
+    files["README.md"] = environment.get_template("project_readme.md.j2").render(values)
+    firmware = asset("firmware")
+    for source, name in board.sources.items():
+        files[f"src/{name}"] = _renamed((firmware / source).read_text(encoding="utf-8"), prefix)
+    return files
+
+
+def check_fit(model: Model, board: Board) -> None:
+    """Refuse a model that a board has no room for, naming the size of each table.
+
+    Raises:
+        RangeError: see above.
+    """
+    ram_bytes = context_bytes(model.manifest)
+    if model.table_bytes <= board.flash.bytes and ram_bytes <= board.ram.bytes:
+        return
+    sizes = sorted(((table.nbytes, name) for name, table in model.tables.items()), reverse=True)
+    lines = "\n".join(f"  {name:18} {n_bytes:9,} bytes" for n_bytes, name in sizes)
+    raise RangeError(
+        f"model {model.manifest.name} does not fit {board.id}: tables take {model.table_bytes:,} of "
+        f"{board.flash.bytes:,} bytes of flash, the context {ram_bytes:,} of {board.ram.bytes:,} bytes of RAM. "
+        f"Tables:\n{lines}\nLower reservoir.n_neurons, readout.n_windows or decision.max_segment_ms, or take a larger board"
+    )
+
+
+def write_files(folder: Path, files: Mapping[str, str]) -> None:
+    """Write all files or none: they are laid out in a temporary folder first; identical ones are left untouched.
+
+    Raises:
+        ConfigError: the folder cannot be written to.
+    """
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        if folder.exists() and not folder.is_dir():
+            raise ConfigError(f"{folder}: is a file; the project needs a folder of this name")
+        if not folder.exists():
+            staging = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+            try:
+                staging.chmod(0o755)
+                for name, text in files.items():
+                    write_atomically(staging / name, text.encode())
+                staging.rename(folder)
+            except BaseException:
+                shutil.rmtree(staging, ignore_errors=True)
+                raise
+            return
+    except OSError as error:
+        raise ConfigError(f"{folder}: cannot be written: {error.strerror}") from None
+    for name, text in files.items():
+        write_atomically(folder / name, text.encode())
+
+
+def _c_tables(model: Model) -> list[_CTable]:
+    ranges = ranges_of(model)
+    tables = []
+    for name, table in model.tables.items():
+        comment = f"{name}: {_MEANING[name]} In [{table.min()}, {table.max()}]." if table.size else f"{name}: empty."
+        if name in ranges:
+            comment += f" Over all inputs, {ranges[name]}."
+        if name == "twiddle_q15":
+            tables.append(_CTable(name, "uint32_t", _packed(table), comment, True))
+        else:
+            values = table.ravel().tolist() or [0]
+            tables.append(_CTable(name, _C_TYPES[table.dtype.str.replace("|", "<")], values, comment, False))
+    return tables
+
+
+_MEANING: Final = {
+    "window_q15": "the window function, Q15.",
+    "twiddle_q15": "cos - j sin, Q15, real part in the low half.",
+    "mel_start": "each band's first bin.",
+    "mel_end": "one past each band's last bin.",
+    "mel_weight_q8": "the bins' weights, band after band.",
+    "tap_offset": "where each tap of each neuron reads, in bytes from the oldest frame.",
+    "tap_weight": "the taps' weights, neuron after neuron.",
+    "input_start": "each line's first synapse, and the end.",
+    "input_target": "the neuron that a synapse reaches, line after line.",
+    "input_weight": "what it adds.",
+    "leak_q15": "what is left of a membrane potential after a step, Q15.",
+    "threshold": "each neuron's threshold.",
+    "delay_steps": "steps until a neuron's spikes arrive.",
+    "recurrent_start": "each neuron's first outgoing synapse, and the end.",
+    "recurrent_target": "the neuron that a synapse reaches, source after source.",
+    "recurrent_weight": "what it adds.",
+    "readout_weight": "window after window, class after class, neuron after neuron.",
+    "length_weight": "each class's weight of the segment's length in frames.",
+    "bias": "each class's score before anything is heard.",
+}
+
+
+def _packed(points: Table) -> list[int]:
+    halves = points.astype(np.int64) & 0xFFFF
+    packed: list[int] = (halves[:, 0] | halves[:, 1] << 16).tolist()
+    return packed
+
+
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(asset("templates")),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,  # noqa: S701 - this is C; what comes from a user passes c_string or _comment_text
+    )
+    environment.filters.update(c_rows=_c_rows, c_string=c_string, c_comment=_c_comment, c_field=_c_field)
+    return environment
+
+
+def _c_rows(values: Sequence[int], as_hex: bool = False) -> str:
+    """Integers in aligned rows of at most 110 columns.
+
+    >>> _c_rows([1, -20, 3])
+    '      1, -20,   3,'
+    """
+    words = [f"0x{value:08X}U" if as_hex else str(value) for value in values]
+    width = max(map(len, words))
+    each = max((110 - 4) // (width + 2), 1)
+    rows = (words[i : i + each] for i in range(0, len(words), each))
+    return "\n".join("    " + " ".join(f"{word:>{width}}," for word in row) for row in rows)
+
+
+def c_string(text: str) -> str:
+    r"""Any text as a C string literal: what is not plain becomes octal bytes of its UTF-8 form.
+
+    >>> c_string('a*/"?')
+    '"a\\052\\057\\042\\077"'
+    """
+    plain = set(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789 _-.,")
+    return '"' + "".join(chr(byte) if byte in plain else f"\\{byte:03o}" for byte in text.encode()) + '"'
+
+
+def _comment_text(text: str) -> str:
+    """Text that cannot end a C comment or leave its line."""
+    return re.sub(r"[^A-Za-z0-9 _.,=+/-]", "_", text)
+
+
+def _c_comment(text: str) -> str:
+    """A sentence as a C comment of at most 110 columns a line."""
+    lines, line = [], "/*"
+    for word in text.split():
+        if len(line) + 1 + len(word) > 107:
+            lines.append(line)
+            line = " *"
+        line += f" {word}"
+    return "\n".join([*lines, f"{line} */"])
+
+
+def _c_field(field: Field) -> str:
+    """One member of the context, its comment aligned."""
+    declaration = f"{field.type:8} {field.name}{f'[{field.extent}]' if field.count else ''};"
+    return f"{declaration:<56} /* {field.comment} */" if field.comment else declaration
+
+
+def _renamed(text: str, prefix: str) -> str:
+    """Word-boundary rename of the exported names, macros and files."""
+    if prefix == "lsm":
+        return text
+    text = re.sub(r"\blsm(?=_|\.h\b|\.c\b)", prefix, text)
+    return re.sub(r"\bLSM(?=_)", prefix.upper(), text)

@@ -1,0 +1,253 @@
+"""The generated C, compiled for the host and called from Python.
+
+Training runs here, so that the readout is fitted on the very code that will run on the board; verification runs here
+too. Compiled libraries are cached by the hash of their sources, compiler and flags.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Final
+
+import cffi
+import numpy as np
+from numpy.typing import NDArray
+
+from lsm_edge.files import cache_folder
+from lsm_edge.errors import BuildError
+from lsm_edge.golden import TAPS, Taps
+from lsm_edge.model import Model
+from lsm_edge.target.codegen import generate_library, render_host
+
+FLAGS: Final = ("-std=gnu11", "-O3", "-fPIC", "-shared", "-fno-semantic-interposition", "-finstrument-functions")
+DEFINES: Final = ("-DLSM_KERNEL=static inline __attribute__((no_instrument_function))",)
+_WRITABLE: Final = "-DLSM_TABLE="
+
+_CDEF: Final = """
+typedef struct { uint8_t *data; size_t used; size_t size; } tap_t;
+uint64_t host_context_bytes(void);
+void host_hear(const int16_t *samples, uint64_t n_samples, uint8_t *frames);
+int32_t host_stir(const uint8_t *frames, uint64_t n_frames, uint8_t *features, int32_t *scores, uint32_t *totals);
+void host_tap(const int16_t *samples, uint64_t n_samples, uint64_t chunk, tap_t *into);
+uint64_t host_stream(const int16_t *samples, uint64_t n_samples, uint64_t chunk, int32_t *decisions, uint64_t room);
+"""
+
+Progress = Callable[[int, int], None]
+
+
+def host_compiler() -> list[str] | None:
+    """The command of a C compiler for this machine, or None: $CC, then cc, gcc, clang, then the PyPI package ziglang."""
+    named = os.environ.get("CC")
+    for name in [named] if named else ["cc", "gcc", "clang"]:
+        if shutil.which(name):
+            return [name]
+    try:
+        import ziglang  # type: ignore[import-not-found,import-untyped,unused-ignore] # noqa: F401, PLC0415
+    except ImportError:
+        return None
+    return [sys.executable, "-m", "ziglang", "cc"]
+
+
+class Native:
+    """A model's generated library, loaded into this process.
+
+    With `writable` tables, `load` exchanges a model of the same manifest for another without compiling again.
+
+    Raises:
+        BuildError: there is no C compiler, or it failed.
+    """
+
+    def __init__(self, model: Model, *, writable: bool = False, library: Mapping[str, str] | None = None) -> None:
+        self.model = model
+        files = {**(library or generate_library(model)), "host.c": render_host(model)}
+        self._ffi = cffi.FFI()
+        self._ffi.cdef(_CDEF)
+        if writable:
+            self._ffi.cdef("".join(f"extern {_c_type(table)} {name}[{table.size}];\n" for name, table in self._own(model)))
+        self._library = self._ffi.dlopen(str(_compiled(files, [_WRITABLE] if writable else [])))
+        self._tables: dict[str, NDArray[Any]] = {}
+        if writable:
+            for name, table in self._own(model):
+                memory = self._ffi.buffer(getattr(self._library, name))
+                self._tables[name] = np.frombuffer(memory, table.dtype).reshape(table.shape)
+
+    @staticmethod
+    def _own(model: Model) -> list[tuple[str, NDArray[Any]]]:
+        """The tables that differ between models of one manifest; those of the front end follow from it."""
+        fixed = {"window_q15", "twiddle_q15", "mel_start", "mel_end", "mel_weight_q8"}
+        return [(name, table) for name, table in model.tables.items() if name not in fixed and table.size]
+
+    @property
+    def context_bytes(self) -> int:
+        """sizeof(lsm_t) on this machine."""
+        return int(self._library.host_context_bytes())
+
+    def load(self, model: Model) -> None:
+        """Write another model's tables over the present ones.
+
+        Raises:
+            ValueError: the library was not built with writable tables, or the manifests differ.
+        """
+        if not self._tables or model.manifest != self.model.manifest:
+            raise ValueError("only a library with writable tables takes another model, and only of the same manifest")
+        for name, table in self._own(model):
+            self._tables[name][...] = table
+        self.model = model
+
+    def hear(self, clips: Sequence[NDArray[np.int16]], progress: Progress | None = None) -> list[NDArray[np.uint8]]:
+        """Samples of each clip -> its frames, shape (frames, bands)."""
+        frontend = self.model.manifest.frontend
+
+        def one(samples: NDArray[np.int16]) -> NDArray[np.uint8]:
+            frames = np.empty((len(samples) // frontend.hop_samples, frontend.n_bands), np.uint8)
+            self._library.host_hear(self._in("int16_t *", samples), len(samples), self._out("uint8_t *", frames))
+            return frames
+
+        return _in_parallel(one, clips, progress)
+
+    def stir(
+        self, segments: Sequence[NDArray[np.uint8]], progress: Progress | None = None, *, count_spikes: bool = False
+    ) -> Stirred:
+        """Segments given as frames -> features, scores, classes; and each neuron's spikes over all of them."""
+        manifest = self.model.manifest
+        shape = (manifest.readout.n_windows, manifest.reservoir.n_neurons)
+        features = np.zeros((len(segments), *shape), np.uint8)
+        scores = np.zeros((len(segments), manifest.n_classes), np.int32)
+        spikes = np.zeros((len(segments) if count_spikes else 0, manifest.reservoir.n_neurons), np.uint32)
+        order = range(len(segments))
+
+        def one(i: int) -> int:
+            frames = np.ascontiguousarray(segments[i])
+            totals = self._out("uint32_t *", spikes[i]) if count_spikes else self._ffi.NULL
+            result = self._library.host_stir(
+                self._in("uint8_t *", frames),
+                len(frames),
+                self._out("uint8_t *", features[i]),
+                self._out("int32_t *", scores[i]),
+                totals,
+            )
+            return int(result)
+
+        classes = np.array(_in_parallel(one, order, progress), np.int64)
+        return Stirred(features, scores, classes, spikes.sum(axis=0, dtype=np.int64))
+
+    def tap(self, samples: NDArray[np.int16], chunk: int | None = None) -> Taps:
+        """One clip as one segment, in chunks of at most one hop; every tap of every step."""
+        shapes = tap_shapes(self.model, len(samples))
+        buffers = {name: np.zeros(shapes[name], kind) for name, kind in TAPS.items()}
+        taps = self._ffi.new("tap_t[]", len(TAPS))
+        for tap, buffer in zip(taps, buffers.values(), strict=True):
+            tap.data, tap.size = self._out("uint8_t *", buffer), buffer.nbytes
+        hop = self.model.manifest.frontend.hop_samples
+        self._library.host_tap(self._in("int16_t *", samples), len(samples), chunk or hop, taps)
+        for tap, (name, buffer) in zip(taps, buffers.items(), strict=True):
+            if tap.used != buffer.nbytes:
+                raise BuildError(f"host C left {tap.used} bytes of {name}, expected {buffer.nbytes}")
+        return buffers
+
+    def stream(self, samples: NDArray[np.int16], chunk: int | None = None) -> list[int]:
+        """The decisions over a stream whose segments the library finds itself."""
+        hop = self.model.manifest.frontend.hop_samples
+        decisions = np.zeros(len(samples) // hop + 1, np.int32)
+        n = self._library.host_stream(
+            self._in("int16_t *", samples), len(samples), chunk or hop, self._out("int32_t *", decisions), len(decisions)
+        )
+        found: list[int] = decisions[:n].tolist()
+        return found
+
+    def _in(self, kind: str, array: NDArray[Any]) -> Any:
+        return self._ffi.cast(kind, self._ffi.from_buffer(np.ascontiguousarray(array))) if array.size else self._ffi.NULL
+
+    def _out(self, kind: str, array: NDArray[Any]) -> Any:
+        return self._ffi.cast(kind, self._ffi.from_buffer(array, require_writable=True)) if array.size else self._ffi.NULL
+
+
+@dataclass(frozen=True)
+class Stirred:
+    """What the liquid made of a list of segments."""
+
+    features: NDArray[np.uint8]  # (segments, windows, neurons)
+    scores: NDArray[np.int32]  # (segments, classes)
+    classes: NDArray[np.int64]  # (segments,)
+    spikes: NDArray[np.int64]  # (neurons,), zero if not asked for
+
+
+def tap_shapes(model: Model, n_samples: int) -> dict[str, tuple[int, ...]]:
+    """The shape of every tap of a clip of that many samples."""
+    manifest = model.manifest
+    n, decision = manifest.reservoir.n_neurons, manifest.decision
+    frames = n_samples // manifest.frontend.hop_samples
+    live = decision.mode == "live"
+    heard = frames if live else min(frames, decision.max_frames)
+    steps = heard * manifest.reservoir.steps_per_frame
+    spoken = frames // decision.every_frames + 1 if live else 1
+    return {
+        "frontend.frame": (frames, manifest.frontend.n_bands),
+        "frontend.level": (heard, manifest.frontend.n_bands),
+        "encoder.current": (steps, n),
+        "reservoir.v": (steps, n),
+        "reservoir.refractory": (steps, n),
+        "reservoir.spikes": (steps, (n + 31) // 32),
+        "readout.features": (spoken if live else manifest.readout.n_windows, n),
+        "readout.scores": (2 * spoken if live else manifest.readout.n_windows + 1, manifest.n_classes),
+        "decision.class": (spoken,),
+    }
+
+
+def _c_type(table: NDArray[Any]) -> str:
+    return f"{'u' if table.dtype.kind == 'u' else ''}int{8 * table.dtype.itemsize}_t"
+
+
+def _in_parallel(one: Callable[[Any], Any], items: Sequence[Any], progress: Progress | None) -> list[Any]:
+    """`one` over all items on all cores (cffi lets go of the interpreter's lock while C runs)."""
+    done: list[Any] = []
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        for result in pool.map(one, items):
+            done.append(result)
+            if progress is not None and (len(done) % 16 == 0 or len(done) == len(items)):
+                progress(len(done), len(items))
+    return done
+
+
+def _compiled(files: Mapping[str, str], extra: Sequence[str]) -> Path:
+    """The shared library made from `files`, from the cache if it was made before."""
+    compiler = host_compiler()
+    if compiler is None:
+        raise BuildError("no C compiler found on this machine: install gcc or clang, or `pip install ziglang`")
+    flags = [*FLAGS, *DEFINES, *extra]
+    sha = hashlib.sha256(repr([compiler, _version(compiler), flags]).encode())
+    for name in sorted(files):
+        sha.update(f"\n{name}\n".encode() + files[name].encode())
+    target = cache_folder() / "native" / f"{sha.hexdigest()[:32]}.so"
+    if target.is_file():
+        return target
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent) as folder:
+        for name, text in files.items():
+            (Path(folder) / name).write_text(text, encoding="utf-8")
+        command = [*compiler, *flags, "host.c", "-o", "host.so"]
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise BuildError(f"{' '.join(compiler)} cannot compile the generated C:\n{done.stderr[-2000:]}")
+        (Path(folder) / "host.so").replace(target)
+    return target
+
+
+@lru_cache
+def _version_of(compiler: tuple[str, ...]) -> str:
+    done = subprocess.run([*compiler, "--version"], capture_output=True, text=True, check=False)
+    return done.stdout.partition("\n")[0]
+
+
+def _version(compiler: list[str]) -> str:
+    return _version_of(tuple(compiler))
