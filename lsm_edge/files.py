@@ -34,6 +34,22 @@ def write_atomically(path: Path, data: bytes) -> None:
         raise ConfigError(f"{path}: cannot be written: {error.strerror}") from None
 
 
+def check_writable(path: Path) -> None:
+    """Find out before long work whether `path` can be written at its end.
+
+    Raises:
+        ConfigError: it cannot.
+    """
+    if path.is_dir():
+        raise ConfigError(f"{path}: is a folder; a file is written here")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be written: {error.strerror}") from None
+
+
 def cache_folder() -> Path:
     """Where compiled libraries and tools are kept: $LSM_EDGE_CACHE, else the user's cache folder."""
     named = os.environ.get("LSM_EDGE_CACHE")

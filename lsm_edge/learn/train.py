@@ -22,6 +22,7 @@ from lsm_edge.learn.fit import fit_linear, quantise, state_features
 from lsm_edge.learn.liquid import Liquid, liquid_for
 from lsm_edge.learn.wire import draft
 from lsm_edge.model import Model
+from lsm_edge.target.context import context_bytes
 
 Stage = Callable[[str, int | None], AbstractContextManager[Callable[[int, int], None]]]
 Frames = list[NDArray[np.uint8]]
@@ -61,6 +62,11 @@ class Training:
     def accuracy_quantised(self) -> float:
         """Mean over folds, integers end to end."""
         return float(np.mean([fold.accuracy_quantised for fold in self.folds]))
+
+    @property
+    def context_bytes(self) -> int:
+        """RAM that one stream takes on the board."""
+        return context_bytes(self.model.manifest)
 
     @property
     def ablations(self) -> dict[str, float]:

@@ -109,6 +109,7 @@ class Native:
         frontend = self.model.manifest.frontend
 
         def one(samples: NDArray[np.int16]) -> NDArray[np.uint8]:
+            samples = np.ascontiguousarray(samples)
             frames = np.empty((len(samples) // frontend.hop_samples, frontend.n_bands), np.uint8)
             self._library.host_hear(self._in("int16_t *", samples), len(samples), self._out("uint8_t *", frames))
             return frames
@@ -143,6 +144,7 @@ class Native:
 
     def tap(self, samples: NDArray[np.int16], chunk: int | None = None) -> Taps:
         """One clip as one segment, in chunks of at most one hop; every tap of every step."""
+        samples = np.ascontiguousarray(samples)
         shapes = tap_shapes(self.model, len(samples))
         buffers = {name: np.zeros(shapes[name], kind) for name, kind in TAPS.items()}
         taps = self._ffi.new("tap_t[]", len(TAPS))
@@ -158,6 +160,7 @@ class Native:
     def stream(self, samples: NDArray[np.int16], chunk: int | None = None) -> list[int]:
         """The decisions over a stream whose segments the library finds itself."""
         hop = self.model.manifest.frontend.hop_samples
+        samples = np.ascontiguousarray(samples)
         decisions = np.zeros(len(samples) // hop + 1, np.int32)
         n = self._library.host_stream(
             self._in("int16_t *", samples), len(samples), chunk or hop, self._out("int32_t *", decisions), len(decisions)
@@ -166,7 +169,8 @@ class Native:
         return found
 
     def _in(self, kind: str, array: NDArray[Any]) -> Any:
-        return self._ffi.cast(kind, self._ffi.from_buffer(np.ascontiguousarray(array))) if array.size else self._ffi.NULL
+        """A pointer into a contiguous array, which the caller keeps alive."""
+        return self._ffi.cast(kind, self._ffi.from_buffer(array)) if array.size else self._ffi.NULL
 
     def _out(self, kind: str, array: NDArray[Any]) -> Any:
         return self._ffi.cast(kind, self._ffi.from_buffer(array, require_writable=True)) if array.size else self._ffi.NULL

@@ -1,0 +1,314 @@
+"""The command line: parse, call one function, print its result (or one JSON object with `--json`).
+
+Exit codes: 0 done, 1 a check ran and failed, 2 bad input or a missing tool. A user's mistake never shows a traceback.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from lsm_edge import __version__
+from lsm_edge.board import board_ids, load_board
+from lsm_edge.config import Config, load_config, parse_config
+from lsm_edge.errors import BuildError, ConfigError, DataError, LsmEdgeError, ModelError
+from lsm_edge.files import check_writable
+from lsm_edge.model import Model, load_model, save_model
+
+app = typer.Typer(
+    name="lsm-edge",
+    help="Recordings from a sensor -> a liquid state machine in firmware, proven bit for bit.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+
+BoardOption = Annotated[str, typer.Option("--board", help="Board id; `lsm-edge boards` lists them.")]
+ModelOption = Annotated[Path | None, typer.Option("--model", help="Model file; default: the only *.lsm in this folder.")]
+DataOption = Annotated[Path | None, typer.Option("--data", help="Folder of the recordings, instead of dataset.path.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output and nothing else.")]
+OfflineOption = Annotated[
+    bool | None,
+    typer.Option("--offline/--online", help="PlatformIO without its registry, or only with it; default: as can be had."),
+]
+
+
+@app.callback(invoke_without_command=True)
+def _version(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    if version:
+        out.print(f"lsm-edge {__version__}")
+        raise typer.Exit
+
+
+@app.command()
+def train(
+    config: Annotated[Path, typer.Argument(help="The YAML file.", show_default=False)],
+    data: DataOption = None,
+    split: Annotated[
+        str | None, typer.Option(help="Instead of dataset.split: leave-one-group-out or random.", show_default=False)
+    ] = None,
+    model: Annotated[Path | None, typer.Option(help="Where to write the model; default: CONFIG's name, .lsm")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Train a model on recordings and test it on those held back: audio.yaml -> audio.lsm."""
+    from lsm_edge.learn.train import train as run  # noqa: PLC0415 - scikit-learn takes a second to import
+
+    settings = _with_split(load_config(config), split, config)
+    target = model or Path(config.stem + ".lsm")
+    check_writable(target)
+    training = run(settings, root=config.parent, data=data, stage=_progress)
+    save_model(training.model, target)
+    result: dict[str, Any] = {
+        "accuracy_float": training.accuracy_float,
+        "accuracy_quantised": training.accuracy_quantised,
+        "ablations": training.ablations,
+        "seconds": round(training.seconds, 2),
+        "model": target.as_posix(),
+        "digest": training.model.digest,
+        "table_bytes": training.model.table_bytes,
+        "context_bytes": training.context_bytes,
+        "recordings": len(training.recordings),
+        "skipped": [{"path": path, "reason": reason} for path, reason in training.recordings.skipped],
+        "implementation": training.implementation,
+    }
+    if settings.dataset.split.kind == "leave-one-group-out":
+        result["groups"] = {fold.name: fold.accuracy_quantised for fold in training.folds}
+    if as_json:
+        return _print_json(result)
+    if training.implementation == "golden":
+        err.print("no C compiler found: trained on the golden model (the same integers, slower)")
+    for path, reason in training.recordings.skipped:
+        err.print(f"skipped {path}: {reason}")
+    table = Table("accuracy on recordings held back", "%", title=None)
+    table.columns[1].justify = "right"
+    table.add_row("liquid, int8 readout (what the firmware does)", f"{100 * training.accuracy_quantised:.1f}")
+    table.add_row("liquid, float readout", f"{100 * training.accuracy_float:.1f}")
+    for name, accuracy in training.ablations.items():
+        table.add_row(f"no liquid: {name.replace('_', ' ')}", f"{100 * accuracy:.1f}")
+    for name, accuracy in result.get("groups", {}).items():
+        table.add_row(f"  group {name}", f"{100 * accuracy:.1f}")
+    out.print(table)
+    tested = sum(fold.n_test for fold in training.folds)
+    out.print(
+        f"{len(training.recordings)} recordings, {tested} of them tested, {len(training.recordings.labels)} classes, "
+        f"{training.seconds:.1f} s"
+    )
+    out.print(f"tables {training.model.table_bytes:,} bytes of flash, context {training.context_bytes:,} bytes of RAM")
+    out.print(f"wrote {target} ({training.model.digest[:12]})")
+    _next(f"lsm-edge generate --board nucleo_f446re{_model_hint(model, target)}")
+    return None
+
+
+@app.command()
+def generate(
+    board: BoardOption,
+    model: ModelOption = None,
+    project: Annotated[Path | None, typer.Option("--out", help="Project folder; default: build/BOARD.")] = None,
+    prefix: Annotated[str, typer.Option(help="Prefix of all exported names, so that two models fit in one firmware.")] = "lsm",
+    as_json: JsonOption = False,
+) -> None:
+    """Write a PlatformIO project with the model as C: build/<board>/."""
+    from lsm_edge.target.codegen import generate_project, write_files  # noqa: PLC0415
+    from lsm_edge.target.context import context_bytes  # noqa: PLC0415
+
+    path = find_model(model)
+    loaded = load_model(path)
+    folder = project or Path("build") / board
+    command = f"lsm-edge generate --board {board} --model {path.name}" + ("" if prefix == "lsm" else f" --prefix {prefix}")
+    files = generate_project(loaded, load_board(board), command=command, prefix=prefix)
+    write_files(folder, files)
+    result = {
+        "project": folder.as_posix(),
+        "files": sorted(files),
+        "table_bytes": loaded.table_bytes,
+        "context_bytes": context_bytes(loaded.manifest),
+    }
+    if as_json:
+        return _print_json(result)
+    out.print(f"wrote {len(files)} files to {folder} for model {loaded.manifest.name} ({loaded.digest[:12]})")
+    out.print(f"tables {result['table_bytes']:,} bytes of flash, context {result['context_bytes']:,} bytes of RAM")
+    _next(f"lsm-edge build --board {board}")
+    return None
+
+
+@app.command()
+def build(
+    board: BoardOption,
+    project: Annotated[Path | None, typer.Option("--project", help="Project folder; default: build/BOARD.")] = None,
+    offline: OfflineOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Compile the project with PlatformIO."""
+    from lsm_edge.target.build import build_project  # noqa: PLC0415
+
+    facts = load_board(board)
+    folder = _project_folder(project, board)
+    with _progress("PlatformIO", None):
+        built = build_project(folder, facts, offline=offline)
+    result = {
+        "elf": built.elf.as_posix(),
+        "flash_bytes": built.flash_bytes,
+        "ram_bytes": built.ram_bytes,
+        "compiler": built.compiler,
+        "offline": built.offline,
+    }
+    if as_json:
+        return _print_json(result)
+    out.print(f"built {built.elf} with {built.compiler}{' (registry not used)' if built.offline else ''}")
+    out.print(
+        f"flash {built.flash_bytes:,} of {facts.flash.bytes:,} bytes, RAM {built.ram_bytes:,} of {facts.ram.bytes:,} bytes"
+    )
+    _next(f"lsm-edge verify --board {board}")
+    return None
+
+
+@app.command()
+def verify(
+    board: Annotated[str | None, typer.Option("--board", help="Also run the ELF that was built for this board.")] = None,
+    model: ModelOption = None,
+    data: DataOption = None,
+    project: Annotated[Path | None, typer.Option("--project", help="Project folder; default: build/BOARD.")] = None,
+    emulated: Annotated[int, typer.Option(help="How many recordings to run on the emulated core.", min=1)] = 30,
+    as_json: JsonOption = False,
+) -> None:
+    """Compare golden model, host C and emulated firmware: every integer of every step."""
+    from lsm_edge.target.verify import read_library, verify as run  # noqa: PLC0415
+
+    path = find_model(model)
+    loaded = load_model(path)
+    facts = load_board(board) if board else None
+    elf, library = None, None
+    if facts is not None:
+        folder = _project_folder(project, facts.id)
+        elf = folder / ".pio" / "build" / facts.id / "firmware.elf"
+        library = read_library(folder)
+    recordings = _test_recordings(loaded, path, data)
+    with _progress("verify", None) as tick:
+        result = run(loaded, recordings, elf=elf, board=facts, library=library, n_emulated=emulated, progress=tick)
+    if as_json:
+        _print_json(result.as_json())
+    else:
+        table = Table("target", "recordings", "steps", "integers", "differences")
+        for target in result.targets:
+            table.add_row(
+                target.name, str(target.recordings), f"{target.steps:,}", f"{target.integers:,}", str(target.differences)
+            )
+        out.print(table)
+        out.print(f"tap digest {result.tap_digest}")
+    if result.differences:
+        if not as_json:
+            err.print(f"NOT VERIFIED: {result.first_difference}")
+        raise typer.Exit(1)
+    if not as_json:
+        out.print(f"verified: {result.integers:,} integers, 0 differences")
+        if facts is not None:
+            _next(f"connect the board, then: pio run -d {folder} -t upload")
+
+
+@app.command()
+def boards(as_json: JsonOption = False) -> None:
+    """List the boards."""
+    known = [load_board(board_id) for board_id in board_ids()]
+    if as_json:
+        return _print_json({board.id: board.model_dump(mode="json") for board in known})
+    table = Table("id", "name", "core", "MHz", "flash KiB", "RAM KiB")
+    for board in known:
+        row = (board.id, board.name, board.core, board.clock_hz // 10**6, board.flash.bytes >> 10, board.ram.bytes >> 10)
+        table.add_row(*map(str, row))
+    out.print(table)
+    return None
+
+
+def find_model(named: Path | None) -> Path:
+    """`named`, or the only model file in the current folder.
+
+    Raises:
+        ModelError: there is none, or several; they are listed.
+    """
+    if named is not None:
+        return named
+    found = sorted(Path().glob("*.lsm"))
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        raise ModelError("no *.lsm in this folder: train one with `lsm-edge train CONFIG.yaml`, or give --model")
+    raise ModelError(f"several models in this folder: {', '.join(map(str, found))}; choose one with --model")
+
+
+def _project_folder(named: Path | None, board_id: str) -> Path:
+    folder = named or Path("build") / board_id
+    if not (folder / "platformio.ini").is_file():
+        raise BuildError(f"{folder}: holds no project; run `lsm-edge generate --board {board_id}` first")
+    return folder
+
+
+def _test_recordings(model: Model, path: Path, data: Path | None) -> list[Any]:
+    """The recordings that the model was tested on, found again through its provenance."""
+    from lsm_edge.dataset import load_recordings, split_recordings  # noqa: PLC0415
+
+    if "config" not in model.provenance:
+        raise DataError(f"{path}: does not say which recordings it was tested on; train it again")
+    config = parse_config(dict(model.provenance["config"]), str(path))
+    folder = data or Path(model.provenance["data"])
+    recordings = load_recordings(config.dataset, root=Path(), folder=folder, sample_hz=config.frontend.sample_hz)
+    folds = split_recordings(recordings, config.dataset, config.seed)
+    return [recordings.clips[i] for fold in folds for i in fold.test]
+
+
+def _with_split(config: Config, split: str | None, source: Path) -> Config:
+    if split is None:
+        return config
+    if split not in ("leave-one-group-out", "random"):
+        raise ConfigError(f"--split {split!r}: must be leave-one-group-out or random; other splits need settings in {source}")
+    settings = config.model_dump(mode="json")
+    settings["dataset"]["split"] = {"kind": split}
+    return parse_config(settings, str(source))
+
+
+def _model_hint(named: Path | None, target: Path) -> str:
+    return f" --model {target}" if named is not None or len(list(Path().glob("*.lsm"))) > 1 else ""
+
+
+def _next(command: str) -> None:
+    out.print(f"next: {command}", soft_wrap=True)
+
+
+def _print_json(result: dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps(result, indent=2, ensure_ascii=False) + "\n")
+
+
+@contextmanager
+def _progress(title: str, total: int | None) -> Iterator[Callable[[int, int], None]]:
+    """A bar on standard error while the block runs; nothing when nobody watches."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
+        task = bar.add_task(title, total=total)
+        yield lambda done, of: bar.update(task, completed=done, total=of)
+
+
+def main() -> None:
+    """Entry point: a user's mistake becomes a line on standard error and an exit code."""
+    try:
+        app()
+    except LsmEdgeError as error:
+        err.print(f"error: {error}", markup=False, soft_wrap=True)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        err.print("stopped; nothing half-written was left behind")
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()
