@@ -100,10 +100,11 @@ def train(config: Config, *, root: Path, data: Path | None = None, stage: Stage 
     liquid, implementation = liquid_for(draft(config, recordings.labels))
     with stage("frontend", len(recordings.clips)) as tick:
         frames = liquid.hear([clip.samples for clip in recordings.clips], tick)
+    plain = band_features(liquid.model, frames)
     results = []
     with stage("train and test", len(folds)) as tick:
         for fold in folds:
-            results.append(_run_fold(config, liquid, recordings, frames, fold))
+            results.append(_run_fold(config, liquid, recordings, frames, plain, fold))
             tick(len(results), len(folds))
     everything = np.arange(len(frames))
     if len(folds) == 1:
@@ -146,16 +147,23 @@ def _fit(
     return model, rows, linear
 
 
-def _run_fold(config: Config, liquid: Liquid, recordings: Recordings, frames: Frames, fold: Fold) -> FoldResult:
+def _run_fold(
+    config: Config,
+    liquid: Liquid,
+    recordings: Recordings,
+    frames: Frames,
+    plain: dict[str, NDArray[np.float64]],
+    fold: Fold,
+) -> FoldResult:
     liquid, _ = _ready(config, liquid, recordings, frames, fold.train)
     model, rows, linear = _fit(config, liquid, recordings, frames, fold.train)
     truth = recordings.targets[fold.test]
     heard = liquid.stir([frames[i] for i in fold.test]).classes
     ablations = {}
     groups = _groups(recordings, fold.train)
-    for name, features in band_features(model, frames).items():
-        plain = fit_linear(features[fold.train], recordings.targets[fold.train], groups, config.readout)
-        ablations[name] = float((plain.predict(features[fold.test]) == truth).mean())
+    for name, features in plain.items():
+        ablation = fit_linear(features[fold.train], recordings.targets[fold.train], groups, config.readout)
+        ablations[name] = float((ablation.predict(features[fold.test]) == truth).mean())
     return FoldResult(
         name=fold.name,
         model=model,

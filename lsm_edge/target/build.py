@@ -8,6 +8,7 @@ offline way changes in a copy of its own.
 
 from __future__ import annotations
 
+import http.client
 import importlib.metadata
 import importlib.util
 import json
@@ -16,6 +17,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 import urllib.error
 import urllib.request
@@ -87,17 +89,18 @@ def build_project(
     if not (project / "platformio.ini").is_file():
         raise BuildError(f"{project}: holds no platformio.ini; run lsm-edge generate --board {board.id} first")
     hear = progress or (lambda line: None)
-    if offline is None:
-        offline = not (official_is_installed(board) or registry_answers())
-        if not offline:
-            try:
-                return _build_official(project, board, hear)
-            except BuildError:
-                # A registry that answers may still not give: then the platform is not there now.
-                if official_is_installed(board) or not _offline_is_possible():
-                    raise
-                offline = True
-    return _build_offline(project, board, hear) if offline else _build_official(project, board, hear)
+    if offline is not None:
+        return _build_offline(project, board, hear) if offline else _build_official(project, board, hear)
+    if official_is_installed(board) or registry_answers():
+        try:
+            return _build_official(project, board, hear)
+        except BuildError:
+            # A registry that answers may still not give: then the platform is not there now.
+            if official_is_installed(board) or _offline_obstacle():
+                raise
+    elif obstacle := _offline_obstacle():
+        raise BuildError(f"PlatformIO's registry does not answer; to build without it: {obstacle}")
+    return _build_offline(project, board, hear)
 
 
 def find_toolchain() -> Toolchain:
@@ -132,9 +135,10 @@ def registry_answers() -> bool:
         try:
             with urllib.request.urlopen(_REGISTRY_URL, timeout=_REGISTRY_WAIT_S):
                 answers.append(True)
-        except urllib.error.HTTPError:
+        except urllib.error.HTTPError as page_error:
+            page_error.close()
             answers.append(True)
-        except OSError:
+        except (OSError, http.client.HTTPException):
             answers.append(False)
 
     # A name server that does not answer is under no timeout: the thread may go on alone.
@@ -167,9 +171,8 @@ def _build_official(project: Path, board: Board, hear: Callable[[str], None]) ->
 
 
 def _build_offline(project: Path, board: Board, hear: Callable[[str], None]) -> BuildResult:
-    toolchain = find_toolchain()
-    if not importlib.util.find_spec("SCons"):
-        raise BuildError(_NO_SCONS)
+    if obstacle := _offline_obstacle():
+        raise BuildError(obstacle)
     cache = cache_folder().resolve()
     # One folder a version: PlatformIO fetches things when it finds a folder of an older one.
     core = cache / f"platformio-{importlib.metadata.version('platformio')}"
@@ -185,18 +188,19 @@ def _build_offline(project: Path, board: Board, hear: Callable[[str], None]) -> 
         "PLATFORMIO_SETTING_CHECK_PLATFORMIO_INTERVAL": "36500",
         "PLATFORMIO_SETTING_ENABLE_TELEMETRY": "No",
         "ZIG_GLOBAL_CACHE_DIR": str(cache / "zig"),
-        "LSM_EDGE_TOOLCHAIN": toolchain,
+        "LSM_EDGE_TOOLCHAIN": find_toolchain(),
     }
     _run_platformio(project, board, _offline_settings(project, private), environment, hear)
     return _result(project, board, offline=True)
 
 
-def _offline_is_possible() -> bool:
+def _offline_obstacle() -> str:
+    """What is missing for an offline build, or nothing."""
     try:
         find_toolchain()
-    except BuildError:
-        return False
-    return importlib.util.find_spec("SCons") is not None
+    except BuildError as error:
+        return str(error)
+    return "" if importlib.util.find_spec("SCons") else _NO_SCONS
 
 
 def _offline_settings(project: Path, folder: Path) -> Path:
@@ -249,31 +253,37 @@ def _run_platformio(
     # What a user set for other projects must not move or change this one.
     fixed = {"PLATFORMIO_WORKSPACE_DIR": str(project / ".pio"), "PLATFORMIO_BUILD_DIR": str(project / ".pio" / "build")}
     command = [sys.executable, "-m", "platformio", "run", "-e", board.id, "-c", str(settings)]
-    lines: list[str] = []
-    with subprocess.Popen(
-        command,
-        cwd=project,
-        env=environment | fixed | {"PLATFORMIO_NO_ANSI": "true"},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        encoding="utf-8",
-        errors="replace",
-    ) as process:
+    with (
+        tempfile.TemporaryFile() as errors,
+        subprocess.Popen(
+            command,
+            cwd=project,
+            env=environment | fixed | {"PLATFORMIO_NO_ANSI": "true"},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            encoding="utf-8",
+            errors="replace",
+        ) as process,
+    ):
         assert process.stdout
+        said: list[str] = []
         for line in process.stdout:
-            lines.append(line.rstrip())
-            hear(lines[-1])
+            said.append(line.rstrip())
+            hear(said[-1])
+        process.wait()
+        errors.seek(0)
+        complaints = errors.read().decode("utf-8", errors="replace").splitlines()
+    for line in complaints:
+        hear(line)
     if process.returncode != 0:
-        said = "\n".join(f"  {line}" for line in _useful(lines))
-        raise BuildError(f"{project}: PlatformIO could not build {board.id}:\n{said}")
+        reasons = "\n".join(f"  {line}" for line in _spoken(complaints) or _spoken(said))
+        raise BuildError(f"{project}: PlatformIO could not build {board.id}:\n{reasons}")
 
 
-def _useful(lines: list[str]) -> list[str]:
-    """The last lines that say what went wrong; without any, the last lines."""
-    spoken = [line for line in lines if line.strip(" =-*") and not re.match(r"\*\*\* \[|=+ \[", line)]
-    telling = re.compile(r"error|undefined|overflow|not found|no such|cannot|could not|missing|unknown", re.IGNORECASE)
-    return [line for line in spoken if telling.search(line)][-12:] or spoken[-12:]
+def _spoken(lines: list[str]) -> list[str]:
+    """The last lines that say something: no rulers, no "*** [file] Error 1"."""
+    return [line for line in lines if line.strip(" =-*") and not re.match(r"\*\*\* \[|=+ \[", line)][-12:]
 
 
 def _result(project: Path, board: Board, *, offline: bool) -> BuildResult:

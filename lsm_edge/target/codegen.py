@@ -131,7 +131,7 @@ def generate_project(model: Model, board: Board, *, command: str = "lsm-edge gen
     files["README.md"] = environment.get_template("project_readme.md.j2").render(values)
     firmware = asset("firmware")
     for source, name in board.sources.items():
-        files[f"src/{name}"] = _renamed((firmware / source).read_text(encoding="utf-8"), prefix)
+        files[name] = _renamed((firmware / source).read_text(encoding="utf-8"), prefix)
     return files
 
 

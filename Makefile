@@ -1,0 +1,37 @@
+# `make demo` and `make test` need Python 3.11 or newer and make; they install the rest, with apt where they may.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+DEMO   := build/demo
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: help demo test lint golden clean
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
+
+demo: $(VENV)/demo ## recordings -> verified firmware, on the data in examples/
+	@sh tools/demo.sh $(abspath $(BIN)) $(DEMO)
+
+test: $(VENV)/dev ## everything that is tested
+	@$(BIN)/python -m ruff check .
+	@$(BIN)/python -m mypy
+	@$(BIN)/python -m pytest -n auto -q
+
+lint: $(VENV)/dev ## ruff and mypy
+	@$(BIN)/python -m ruff check .
+	@$(BIN)/python -m mypy
+
+golden: $(VENV)/dev ## rewrite the committed sample of generated C
+	@$(BIN)/python -m pytest -q tests/test_sample.py --update-golden
+
+clean: ## remove what was built; recordings and models stay
+	rm -rf $(VENV) build dist
+
+$(VENV)/demo: pyproject.toml tools/setup.sh
+	@sh tools/setup.sh demo $(PYTHON) $(VENV)
+	@touch $@
+
+$(VENV)/dev: pyproject.toml tools/setup.sh
+	@sh tools/setup.sh dev $(PYTHON) $(VENV)
+	@touch $@

@@ -1,0 +1,328 @@
+"""The firmware that would be flashed, run on an emulated core, its library called function by function.
+
+The ELF is loaded as it is: nothing is compiled in for this. Taps are read from the context, as laid out by the debug
+information, whenever one of the library's stage functions returns. The caller of the library is this module, in place
+of the firmware's `main`: its context and samples lie in memory of their own beyond the board's, between unmapped pages,
+so that a step over either end is an error. Everything that start-up code does not initialise is filled with a pattern.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import unicorn
+from numpy.typing import NDArray
+from unicorn import UcError, arm_const
+from unicorn import unicorn_const as uc_const
+
+from lsm_edge.board import Board
+from lsm_edge.errors import BuildError, MismatchError
+from lsm_edge.golden import TAPS, Taps
+from lsm_edge.model import Model
+from lsm_edge.target.context import context_bytes, context_fields
+from lsm_edge.target.elf import Elf, Segment
+from lsm_edge.target.native import tap_shapes
+
+# The longest call by far is lsm_end() with 4095 frames, 16 steps each, 4096 neurons: some 2^34 instructions.
+INSTRUCTION_LIMIT: Final = 1 << 36
+
+_STAGES: Final = ("frontend", "encoder", "reservoir", "frame", "readout", "decision")
+_MORE, _READY = 0, 1
+_PAGE: Final = 4096
+_APART: Final = 1 << 20
+_UNINITIALISED: Final = b"\xa5"
+_ARGUMENTS: Final = (
+    arm_const.UC_ARM_REG_R0,
+    arm_const.UC_ARM_REG_R1,
+    arm_const.UC_ARM_REG_R2,
+    arm_const.UC_ARM_REG_R3,
+)
+_INVALID: Final = {
+    uc_const.UC_MEM_READ_UNMAPPED: "reads {} bytes of nothing at {:#010x}",
+    uc_const.UC_MEM_WRITE_UNMAPPED: "writes {} bytes to nothing at {:#010x}",
+    uc_const.UC_MEM_FETCH_UNMAPPED: "runs into nothing at {1:#010x}",
+    uc_const.UC_MEM_READ_PROT: "reads {} forbidden bytes at {:#010x}",
+    uc_const.UC_MEM_WRITE_PROT: "writes {} bytes to flash at {:#010x}",
+    uc_const.UC_MEM_FETCH_PROT: "runs data as code at {1:#010x}",
+}
+
+
+class Emulator:
+    """A model's firmware on the core of its board.
+
+    Raises:
+        BuildError: the ELF is missing, damaged, stripped, does not fit the board, or lacks a stage function.
+        MismatchError: the ELF holds another model, or another layout of the context, than `model` asks for.
+    """
+
+    def __init__(self, model: Model, elf: Path, board: Board, *, prefix: str = "lsm") -> None:
+        self.model, self.board, self.prefix = model, board, prefix
+        self.name = f"{board.core} (unicorn {unicorn.__version__})"
+        self.elf = Elf(elf)
+        self._unit = f"{prefix}.c"
+        self._check_model()
+        self._fields = self.elf.struct(f"{prefix}_t", self._unit).fields
+        self._uc = unicorn.Uc(uc_const.UC_ARCH_ARM, uc_const.UC_MODE_THUMB | uc_const.UC_MODE_MCLASS)
+        self._uc.ctl_set_cpu_model(getattr(arm_const, board.emulator.cpu))
+        self._load()
+        beyond = _up(max(board.flash.end, board.ram.end), _APART)
+        self._context_bytes = context_bytes(model.manifest)
+        self._return_address = self._provide(beyond + _APART, _PAGE) - _PAGE
+        # Both end where their memory ends, but for what aligns the context to eight bytes.
+        self.context = self._provide(beyond + 2 * _APART, self._context_bytes) - _up(self._context_bytes, 8)
+        self._samples_end = self._provide(beyond + 3 * _APART, 2 * model.manifest.frontend.hop_samples)
+        self._invalid = ""
+        self._uc.hook_add(uc_const.UC_HOOK_MEM_INVALID, self._on_invalid)
+        self._taps: dict[str, list[bytearray]] | None = None
+        self._running: list[tuple[str, int, int]] = []  # stage functions entered: name, return address, stack pointer
+        self._watched: set[int] = set()
+        for stage in _STAGES:
+            self._watch_entry(stage)
+
+    def call(self, function: str, *arguments: int) -> int:
+        """Call a function of the firmware by its symbol with at most four integers; its result, as an unsigned number.
+
+        Raises:
+            MismatchError: it touches memory that is not there, executes what is no instruction, or does not return.
+            BuildError: there is no such function.
+        """
+        address = self.elf.symbol(function).address
+        for register, value in zip(_ARGUMENTS, arguments, strict=False):
+            self._uc.reg_write(register, value)
+        stack = self.board.ram.end & ~7
+        self._uc.reg_write(arm_const.UC_ARM_REG_SP, stack)
+        self._uc.reg_write(arm_const.UC_ARM_REG_LR, self._return_address | 1)
+        self._running.clear()
+        self._invalid = ""
+        try:
+            self._uc.emu_start(address | 1, self._return_address, count=INSTRUCTION_LIMIT)
+        except UcError as error:
+            raise self._failure(function, self._invalid or str(error)) from None
+        if self._uc.reg_read(arm_const.UC_ARM_REG_PC) != self._return_address:
+            raise self._failure(function, f"has not returned after {INSTRUCTION_LIMIT:,} instructions")
+        if self._uc.reg_read(arm_const.UC_ARM_REG_SP) != stack:
+            raise self._failure(function, "returns with another stack pointer than it was called with")
+        self._on_return(self._uc, self._return_address, 0, None)
+        return int(self._uc.reg_read(arm_const.UC_ARM_REG_R0))
+
+    def tap(self, samples: NDArray[np.int16], chunk: int | None = None) -> Taps:
+        """One clip as one segment, in chunks of at most one hop; every tap of every step.
+
+        Raises:
+            MismatchError: the firmware fails, refuses, or leaves more or fewer integers than it should.
+        """
+        self._taps = {name: [] for name in TAPS}
+        try:
+            self._reset()
+            self._expect(self._library("begin", self.context), "begin", _MORE)
+            self._push_all(samples, chunk)
+            self._expect(self._library("end", self.context), "end", _READY)
+            found = {name: b"".join(pieces) for name, pieces in self._taps.items()}
+        finally:
+            self._taps = None
+        taps: Taps = {}
+        for name, shape in tap_shapes(self.model, len(samples)).items():
+            n_bytes = int(np.prod(shape)) * np.dtype(TAPS[name]).itemsize
+            if len(found[name]) != n_bytes:
+                raise MismatchError(f"{self.elf.path}: leaves {len(found[name])} bytes of {name}, expected {n_bytes}")
+            taps[name] = np.frombuffer(found[name], TAPS[name]).reshape(shape)
+        self._check_answer(taps)
+        return taps
+
+    def stream(self, samples: NDArray[np.int16], chunk: int | None = None) -> list[int]:
+        """The decisions over a stream whose segments the library finds itself.
+
+        Raises:
+            MismatchError: the firmware fails or refuses.
+        """
+        self._reset()
+        return self._push_all(samples, chunk)
+
+    def read(self, address: int, n_bytes: int) -> bytes:
+        """What the emulated memory holds.
+
+        Raises:
+            BuildError: there is no memory.
+        """
+        try:
+            return bytes(self._uc.mem_read(address, n_bytes))
+        except UcError:
+            raise BuildError(f"{self.board.id}: has no memory at {address:#010x}") from None
+
+    def write(self, address: int, data: bytes) -> None:
+        """Change the emulated memory, flash included; the ELF stays as it is.
+
+        Raises:
+            BuildError: there is no memory.
+        """
+        try:
+            self._uc.mem_write(address, data)
+        except UcError:
+            raise BuildError(f"{self.board.id}: has no memory at {address:#010x}") from None
+        self._uc.ctl_flush_tb()
+
+    def flip_bit(self, place: str | int, offset_bytes: int = 0, bit: int = 0) -> None:
+        """Turn one bit over, in memory, of a table by its symbol or of the byte at an address.
+
+        Raises:
+            BuildError: there is no such symbol, or no memory.
+        """
+        start = self.elf.symbol(place, self._unit).address if isinstance(place, str) else place
+        (byte,) = self.read(start + offset_bytes, 1)
+        self.write(start + offset_bytes, bytes([byte ^ 1 << bit]))
+
+    def _check_model(self) -> None:
+        found = self.elf.text(f"{self.prefix}_model_digest")
+        if found != self.model.digest:
+            raise MismatchError(
+                f"{self.elf.path}: holds model {found[:12]}, but {self.model.manifest.name} is {self.model.digest[:12]}; "
+                "run lsm-edge generate and lsm-edge build again"
+            )
+        layout = self.elf.struct(f"{self.prefix}_t", self._unit)
+        wanted = {field.name: field.n_bytes for field in context_fields(self.model.manifest)}
+        if {name: field.size for name, field in layout.fields.items()} != wanted:
+            raise MismatchError(f"{self.elf.path}: its {self.prefix}_t is not that of this lsm-edge; generate and build again")
+        if layout.size != context_bytes(self.model.manifest):
+            raise MismatchError(
+                f"{self.elf.path}: its {self.prefix}_t takes {layout.size} bytes, the header promises "
+                f"{context_bytes(self.model.manifest)}: the compiler pads it"
+            )
+
+    def _load(self) -> None:
+        """What a programmer writes into the flash, and what start-up code makes of the RAM."""
+        flash, ram = self.board.flash, self.board.ram
+        self._uc.mem_map(flash.address, _up(flash.bytes, _PAGE), uc_const.UC_PROT_READ | uc_const.UC_PROT_EXEC)
+        self._uc.mem_map(ram.address, _up(ram.bytes, _PAGE))
+        self._uc.mem_write(flash.address, b"\xff" * flash.bytes)
+        self._uc.mem_write(ram.address, _UNINITIALISED * ram.bytes)
+        for segment in self.elf.segments:
+            if not self._has_room(segment):
+                raise BuildError(
+                    f"{self.elf.path}: puts {segment.size} bytes at {segment.address:#010x}, where {self.board.id} has no "
+                    "memory; was it built for another board?"
+                )
+            if segment.data:
+                self._uc.mem_write(segment.load_address, segment.data)
+            if segment.address != segment.load_address or not segment.data:
+                self._uc.mem_write(segment.address, segment.data.ljust(segment.size, b"\0"))
+
+    def _has_room(self, segment: Segment) -> bool:
+        memories = (self.board.flash, self.board.ram)
+        needed = [(segment.address, segment.size)] + [(segment.load_address, len(segment.data))] * bool(segment.data)
+        return all(any(m.address <= a and a + n <= m.end for m in memories) for a, n in needed)
+
+    def _provide(self, address: int, n_bytes: int) -> int:
+        """Map memory with nothing around it; the address after its last byte."""
+        self._uc.mem_map(address, _up(n_bytes, _PAGE))
+        return address + _up(n_bytes, _PAGE)
+
+    def _reset(self) -> None:
+        self._uc.mem_write(self.context, _UNINITIALISED * self._context_bytes)
+        self._library("init", self.context)
+
+    def _library(self, function: str, *arguments: int) -> int:
+        return self.call(f"{self.prefix}_{function}", *arguments)
+
+    def _push_all(self, samples: NDArray[np.int16], chunk: int | None) -> list[int]:
+        data = np.ascontiguousarray(samples, "<i2").tobytes()
+        step = 2 * (chunk or self.model.manifest.frontend.hop_samples)
+        decisions = []
+        for at in range(0, len(data), step):
+            piece = data[at : at + step]
+            start = self._samples_end - len(piece)
+            self._uc.mem_write(start, piece)
+            status = self._library("push", self.context, start, len(piece) // 2)
+            self._expect(status, "push", _MORE, _READY)
+            if status == _READY:
+                decisions.append(_signed(self._library("class", self.context)))
+        return decisions
+
+    def _expect(self, status: int, function: str, *allowed: int) -> None:
+        if _signed(status & 0xFF, 8) not in allowed:  # clang gives an enum as few bits as it needs
+            raise MismatchError(f"{self.elf.path}: {self.prefix}_{function} refuses with status {_signed(status & 0xFF, 8)}")
+
+    def _check_answer(self, taps: Taps) -> None:
+        """The public functions must say what the last taps say."""
+        label = _signed(self._library("class", self.context))
+        scores = self.read(self._library("scores", self.context), 4 * self.model.manifest.n_classes)
+        if label != taps["decision.class"][-1] or scores != taps["readout.scores"][-1].tobytes():
+            raise MismatchError(f"{self.elf.path}: {self.prefix}_class or {self.prefix}_scores differs from the context")
+
+    def _watch_entry(self, stage: str) -> None:
+        name = f"{self.prefix}_{stage}"
+        functions = self.elf.functions(name, self._unit)
+        if not functions:
+            raise BuildError(
+                f"{self.elf.path}: has no function {name}, so this stage cannot be watched: it was stripped, or inlined "
+                "against the library's wish; build with lsm-edge build"
+            )
+        for function in functions:
+            hook = uc_const.UC_HOOK_CODE
+            self._uc.hook_add(hook, self._on_entry, stage, function.address, function.address)
+
+    def _on_entry(self, uc: Any, address: int, size: int, stage: str) -> None:
+        if self._taps is None:
+            return
+        back = uc.reg_read(arm_const.UC_ARM_REG_LR) & ~1
+        self._running.append((stage, back, uc.reg_read(arm_const.UC_ARM_REG_SP)))
+        if back not in self._watched and back != self._return_address:
+            self._watched.add(back)
+            uc.hook_add(uc_const.UC_HOOK_CODE, self._on_return, None, back, back)
+            uc.ctl_remove_cache(back, back + 2)  # what was translated before does not know of the hook
+
+    def _on_return(self, uc: Any, address: int, size: int, _: Any) -> None:
+        """Leave the stage functions that return here: several if one ended in a jump to the next."""
+        while self._running:
+            stage, back, stack = self._running[-1]
+            if back != address or stack != uc.reg_read(arm_const.UC_ARM_REG_SP):
+                return
+            self._running.pop()
+            self._record(stage)
+
+    def _record(self, stage: str) -> None:
+        """Read what a stage has left, as templates/host.c.j2 does."""
+        manifest = self.model.manifest
+        if stage == "frontend":
+            self._keep("frontend.frame", "frame")
+        elif stage == "encoder":
+            # An input current is held for all steps of a frame; delta sends anew at every step.
+            for _ in range(manifest.reservoir.steps_per_frame if manifest.encoder.kind == "current" else 1):
+                self._keep("encoder.current", "current")
+        elif stage == "reservoir":
+            self._keep("reservoir.v", "v")
+            self._keep("reservoir.refractory", "refractory")
+            self._keep("reservoir.spikes", "spikes")
+        elif stage == "frame":
+            bands, at = manifest.frontend.n_bands, self._fields["at"]
+            frame = int.from_bytes(self._uc.mem_read(self.context + at.offset, at.size), "little")
+            first = (manifest.encoder.max_delay_frames + frame) * bands
+            self._keep("frontend.level", "frames", first, bands)
+        elif stage == "readout":
+            self._keep("readout.features", "features")
+            self._keep("readout.scores", "scores")
+        else:
+            self._keep("readout.scores", "scores")
+            self._keep("decision.class", "decision")
+
+    def _keep(self, tap: str, name: str, first: int = 0, n_bytes: int | None = None) -> None:
+        assert self._taps is not None
+        field = self._fields[name]
+        self._taps[tap].append(self._uc.mem_read(self.context + field.offset + first, n_bytes or field.size))
+
+    def _on_invalid(self, uc: Any, access: int, address: int, size: int, value: int, _: Any) -> bool:
+        self._invalid = _INVALID.get(access, "fails with {} bytes at {:#010x}").format(size, address)
+        return False
+
+    def _failure(self, function: str, what: str) -> MismatchError:
+        pc = self._uc.reg_read(arm_const.UC_ARM_REG_PC)
+        return MismatchError(f"{self.elf.path}: on {self.name}, {function}() {what} (pc {pc:#010x}, {self.elf.place(pc)})")
+
+
+def _up(n: int, multiple: int) -> int:
+    return -(-n // multiple) * multiple
+
+
+def _signed(value: int, bits: int = 32) -> int:
+    return value - (1 << bits) if value >> (bits - 1) else value
