@@ -37,6 +37,9 @@ def _compiled(pattern: str) -> str:
 Pattern = Annotated[str, Field(min_length=1), pydantic.AfterValidator(_compiled)]
 
 
+Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,31}$")]
+
+
 class IndexFile(_Section):
     """A CSV beside the recordings, one row a file, that holds what file names do not say."""
 
@@ -55,7 +58,7 @@ class PatternSplit(_Section):
 
 
 class ColumnSplit(_Section):
-    """Recordings whose `dataset.index.split_column` holds one of `test` are the test part, of `train` the training part."""
+    """What `dataset.index.split_column` holds says a recording's part: one of `test`, or one of `train`."""
 
     kind: Literal["column"]
     test: list[str] = Field(default=["test"], min_length=1)
@@ -93,7 +96,8 @@ class Dataset(_Section):
 
     @model_validator(mode="after")
     def _sources_exist(self) -> Self:
-        if self.label_from == "pattern" and (self.pattern is None or "label" not in re.compile(self.pattern).groupindex):
+        named = re.compile(self.pattern or "").groupindex
+        if self.label_from == "pattern" and "label" not in named:
             raise ValueError("label_from: pattern needs `pattern`, a regular expression with a group named label")
         if self.label_from == "index" and (self.index is None or self.index.label_column is None):
             raise ValueError("label_from: index needs `index` with its label_column")
@@ -249,7 +253,7 @@ class Decision(_Section):
 class Config(_Section):
     """One experiment: everything that, with the recordings, decides the model to the last bit."""
 
-    name: str = Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,31}$")
+    name: Name
     seed: int = Field(default=0, ge=0, le=2**32 - 1)
     dataset: Dataset
     frontend: Frontend = Frontend()
@@ -264,19 +268,32 @@ class Config(_Section):
             if self.frontend.level != "running_peak":
                 raise ValueError("decision.mode: live knows no segment; set frontend.level: running_peak")
             if self.readout.state != "trace" or self.readout.n_windows != 1:
-                raise ValueError("decision.mode: live has no windows; set readout.state: trace and readout.n_windows: 1")
+                raise ValueError("decision.mode: live has no windows; set readout: {state: trace, n_windows: 1}")
             if self.readout.length_feature:
                 raise ValueError("decision.mode: live has no segment length; set readout.length_feature: false")
             if self.decision.endpointer is not None:
                 raise ValueError("decision.endpointer finds segments; decision.mode: live has none")
+        if self.decision.endpointer is not None and self.frontend.level != "segment_peak":
+            raise ValueError("decision.endpointer listens to absolute levels; set frontend.level: segment_peak")
         return self
 
     @field_validator("name")
     @classmethod
     def _not_a_device(cls, name: str) -> str:
-        if name.upper() in {"CON", "PRN", "AUX", "NUL"}:
+        if re.fullmatch(r"CON|PRN|AUX|NUL|COM\d|LPT\d", name.upper()):
             raise ValueError("is the name of a Windows device")
         return name
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML in which a key that is given twice is an error, not the last one's win."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and keys.count(key.value) > 1:
+                raise yaml.constructor.ConstructorError(None, None, f"{key.value} is given twice", key.start_mark)
+        return super().construct_mapping(node, deep)
 
 
 def load_config(path: Path) -> Config:
@@ -291,9 +308,11 @@ def load_config(path: Path) -> Config:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise ConfigError(f"{path}: cannot be read: {reason}") from None
     try:
-        data = yaml.safe_load(text)
+        data = yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader
     except yaml.YAMLError as error:
         raise ConfigError(f"{path}: is not valid YAML: {' '.join(str(error).split())}") from None
+    except (ValueError, RecursionError) as error:  # a date that is none, a number without end, brackets without end
+        raise ConfigError(f"{path}: is not valid YAML: {error}") from None
     if not isinstance(data, dict):
         raise ConfigError(f"{path}: holds no settings; a config is a YAML mapping with at least name and dataset")
     return parse_config(data, str(path))
@@ -312,25 +331,33 @@ def parse_config(data: dict[str, Any], source: str) -> Config:
         raise ConfigError("\n".join(f"{source}: {line}" for line in lines)) from None
 
 
-_UNION_TAGS = {"pattern", "column", "leave-one-group-out", "random", "current", "delta", "none", "maass"}
+_UNIONS = {"split", "encoder", "topology"}  # pydantic puts the chosen `kind` after these keys
+_NO_MAPPING = {"model_type", "model_attributes_type", "dict_type"}
 
 
 def _explain(item: Any) -> str:
     """One pydantic error as `key path: what is wrong (got value)`."""
-    where = [part for i, part in enumerate(item["loc"]) if not (i and part in _UNION_TAGS)]
+    loc = item["loc"]
+    where = [part for i, part in enumerate(loc) if not (i and loc[i - 1] in _UNIONS)]
     key = ".".join(str(part) for part in where if not str(part).startswith(("function-", "literal[", "constrained-")))
-    key = key or "config"
-    if item["type"] == "extra_forbidden":
-        known = _keys_beside(item["loc"])
+    kind, message, got = item["type"], item["msg"].removeprefix("Value error, "), item["input"]
+    if kind == "extra_forbidden":
+        known = _keys_beside(loc)
         close = difflib.get_close_matches(str(where[-1]), known, n=1)
         hint = f"did you mean {close[0]}?" if close else f"allowed: {', '.join(known)}"
         return f"{key}: unknown key; {hint}"
-    if item["type"] == "missing":
+    if kind == "missing":
         return f"{key}: missing"
-    message = item["msg"].removeprefix("Value error, ")
-    if isinstance(item["input"], dict):
-        return f"{key}: {message}"
-    return f"{key}: {message[0].lower()}{message[1:]} (got {item['input']!r})"
+    if kind == "union_tag_not_found":
+        return f"{key}.kind: missing"
+    if kind == "union_tag_invalid":
+        return f"{key}.kind: must be one of {item['ctx']['expected_tags']} (got {item['ctx']['tag']!r})"
+    if kind in _NO_MAPPING:
+        return f"{key}: must be a mapping of settings (got {got!r})"
+    if isinstance(got, dict):  # from a validator of the whole section, which names the key itself
+        joint = "." if re.match(r"[a-z_.]+: ", message) else ": "
+        return f"{key}{joint}{message}" if key else message
+    return f"{key}: {message[0].lower()}{message[1:]} (got {got!r})"
 
 
 def _keys_beside(loc: tuple[Any, ...]) -> list[str]:

@@ -52,8 +52,8 @@ class Clip:
 
     @property
     def label(self) -> int:
-        """Index of the class it was taken for."""
-        return int(self.taps["decision.class"][0])
+        """Index of the class it was taken for; of a live stream, at its end."""
+        return int(self.taps["decision.class"][-1])
 
 
 def run_clips(model: Model, clips: Sequence[NDArray[np.int16]]) -> list[Clip]:
@@ -64,7 +64,7 @@ def run_clips(model: Model, clips: Sequence[NDArray[np.int16]]) -> list[Clip]:
 
 def hear(model: Model, samples: NDArray[np.int16]) -> Ints:
     """A stream's samples as frames (frames, bands), before any segment is known."""
-    frames = frontend.frames_of(model, samples)
+    frames = frontend.frames_of(model, samples.astype(np.int64))
     if model.manifest.frontend.level == "running_peak":
         return frontend.level_by_running_peak(model, frames)
     return frames
@@ -73,7 +73,8 @@ def hear(model: Model, samples: NDArray[np.int16]) -> Ints:
 def run_frames(model: Model, frames: Sequence[Ints]) -> list[Clip]:
     """Run segments given as frames; the batch is padded to the longest and each segment stops at its own end."""
     manifest = model.manifest
-    heard = [segment[: manifest.decision.max_frames] if manifest.decision.mode == "segment" else segment for segment in frames]
+    longest = manifest.decision.max_frames if manifest.decision.mode == "segment" else None
+    heard = [segment[:longest] for segment in frames]
     levelled = [
         frontend.level_by_segment_peak(model, segment) if manifest.frontend.level == "segment_peak" else segment
         for segment in heard
@@ -129,18 +130,24 @@ def _stir(model: Model, frames: Ints) -> Taps:
 
 
 def _read(model: Model, frames: Ints, spikes: NDArray[np.bool_]) -> tuple[Ints, Ints]:
-    """Features and scores of one segment, or of every decision of a live stream: frames (frames, bands), spikes (steps, neurons)."""
-    per_frame = spikes.reshape(len(frames), model.manifest.reservoir.steps_per_frame, -1).sum(axis=1, dtype=np.int64)
+    """Features and scores of one segment, or of every decision of a live stream.
+
+    Levelled frames (frames, bands), spikes (steps, neurons).
+    """
+    reservoir_ = model.manifest.reservoir
+    by_frame = spikes.reshape(len(frames), reservoir_.steps_per_frame, reservoir_.n_neurons)
+    per_frame = by_frame.sum(axis=1, dtype=np.int64)
     if model.manifest.decision.mode == "live":
         every = model.manifest.decision.every_frames
         ends = [*range(every, len(frames) + 1, every), len(frames)]
         features = readout.features_of(model, _traces(model, per_frame)[ends])
-        return features, np.repeat(readout.scores_of(model, features[:, None], np.zeros(len(ends), np.int64))[:, 0], 2, axis=0)
-    settings, steps = model.manifest.readout, model.manifest.reservoir.steps_per_frame
+        scores = readout.scores_of(model, features[:, None], np.zeros(len(ends), np.int64))
+        return features, np.repeat(scores[:, 0], 2, axis=0)
+    settings, steps = model.manifest.readout, reservoir_.steps_per_frame
     n_windows = settings.n_windows
     if settings.state == "trace":
-        ends = np.searchsorted(readout.window_of(model, frames), np.arange(1, n_windows + 1))
-        state = _traces(model, per_frame)[ends]
+        closed_before = np.searchsorted(readout.window_of(model, frames), np.arange(1, n_windows + 1))
+        state = _traces(model, per_frame)[closed_before]
     else:
         inside = readout.window_of(model, frames)[:, None] == np.arange(n_windows)
         state = readout.rate_q16(inside.T.astype(np.int64) @ per_frame, inside.sum(axis=0)[:, None] * steps)

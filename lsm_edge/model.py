@@ -4,7 +4,7 @@ A model file (`*.lsm`) is a safetensors container: a JSON header, then the table
 one runs no code. The header's metadata holds `manifest` (the stages' parameters, below), `digest` and `provenance`
 (how the model came to be; not part of the digest). `docs/model-format.md` is normative.
 
-The digest is SHA-256 over the canonical manifest and every table, so it names what the firmware computes and nothing else.
+The digest is SHA-256 over the canonical manifest and every table: it names what the firmware computes and nothing else.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, Self
 
 import numpy as np
-import pydantic
 import safetensors
 import safetensors.numpy
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from lsm_edge.config import Name
 from lsm_edge.errors import ModelError
 from lsm_edge.files import write_atomically
 from lsm_edge.fixed import INT16_MAX
@@ -32,6 +32,7 @@ from lsm_edge.fixed import INT16_MAX
 FORMAT: Final = 1
 
 Table = NDArray[Any]
+Label = Annotated[str, Field(min_length=1, pattern=r"^[^\x00-\x1f\x7f]*$")]
 
 
 class _Stage(BaseModel):
@@ -43,13 +44,19 @@ class _Stage(BaseModel):
 class Frontend(_Stage):
     """`logmel`: see docs/numerics.md, section 2."""
 
-    sample_hz: int = Field(ge=1)
+    sample_hz: int = Field(ge=1, le=10**6)
     hop_samples: int = Field(ge=1, le=1024)
     window_samples: Literal[128, 256, 512, 1024]
     n_bands: int = Field(ge=1, le=32)
     level: Literal["segment_peak", "running_peak"]
     range_gain: Literal[1, 2, 4]
     release_q8: int = Field(ge=1, le=65280)
+
+    @model_validator(mode="after")
+    def _hop_is_in_window(self) -> Self:
+        if self.hop_samples > self.window_samples:
+            raise ValueError(f"frontend.hop_samples: {self.hop_samples} is more than window_samples")
+        return self
 
 
 class Encoder(_Stage):
@@ -60,7 +67,15 @@ class Encoder(_Stage):
     n_taps: int = Field(ge=0, le=32)
     max_delay_frames: int = Field(ge=0, le=64)
     delta: int = Field(ge=0, le=127)
-    n_synapses: int = Field(ge=0)
+    n_synapses: int = Field(ge=0, le=65535)
+
+    @model_validator(mode="after")
+    def _kind_has_its_own(self) -> Self:
+        if self.kind == "current" and (not self.n_taps or self.delta or self.n_synapses):
+            raise ValueError("encoder: current has taps, and neither delta nor synapses")
+        if self.kind == "delta" and (not self.delta or self.n_taps or self.max_delay_frames):
+            raise ValueError("encoder: delta has a delta, and neither taps nor a delay")
+        return self
 
 
 class Reservoir(_Stage):
@@ -92,7 +107,7 @@ class Endpointer(_Stage):
 
     onset: int = Field(ge=1, le=255)
     onset_frames: int = Field(ge=1)
-    hang_frames: int = Field(ge=1)
+    hang_frames: int = Field(ge=1, le=65535)
     preroll_frames: int = Field(ge=0)
     floor_rise_q8: int = Field(ge=1, le=65280)
 
@@ -101,22 +116,43 @@ class Decision(_Stage):
     """Section 6."""
 
     mode: Literal["segment", "live"]
-    every_frames: int = Field(ge=1)
+    every_frames: int = Field(ge=1, le=65535)
     max_frames: int = Field(ge=1, le=4095)
     endpointer: Endpointer | None
+
+    @model_validator(mode="after")
+    def _segment_outlasts_its_onset(self) -> Self:
+        pointer = self.endpointer
+        if pointer is not None and pointer.onset_frames + pointer.preroll_frames >= self.max_frames:
+            raise ValueError("decision.endpointer: onset_frames + preroll_frames must be less than max_frames")
+        return self
 
 
 class Manifest(_Stage):
     """Everything about a model that is not a table."""
 
     format: Literal[1] = FORMAT
-    name: str
-    labels: tuple[str, ...] = Field(min_length=1)
+    name: Name
+    labels: tuple[Label, ...] = Field(min_length=1)
     frontend: Frontend
     encoder: Encoder
     reservoir: Reservoir
     readout: Readout
     decision: Decision
+
+    @model_validator(mode="after")
+    def _live_has_no_segments(self) -> Self:
+        if self.decision.mode == "live" and (
+            self.frontend.level != "running_peak"
+            or self.readout.state != "trace"
+            or self.readout.n_windows != 1
+            or self.readout.length_feature
+            or self.decision.endpointer is not None
+        ):
+            raise ValueError("decision.mode: live needs running_peak, trace, one window, no length and no endpointer")
+        if self.decision.endpointer is not None and self.frontend.level != "segment_peak":
+            raise ValueError("decision.endpointer: needs frontend.level segment_peak, whose frames are absolute")
+        return self
 
     @property
     def n_classes(self) -> int:
@@ -249,7 +285,15 @@ def save_model(model: Model, path: Path) -> None:
         "provenance": json.dumps(dict(model.provenance), sort_keys=True),
     }
     tables = {name: np.ascontiguousarray(table) for name, table in model.tables.items()}
-    write_atomically(path, safetensors.numpy.save(tables, metadata))
+    write_atomically(path, _canonical(safetensors.numpy.save(tables, metadata)))
+
+
+def _canonical(data: bytes) -> bytes:
+    """The same container with its header's keys sorted: safetensors writes metadata in another order every time."""
+    (header_bytes,) = struct.unpack("<Q", data[:8])
+    header = json.dumps(json.loads(data[8 : 8 + header_bytes]), sort_keys=True, separators=(",", ":")).encode("ascii")
+    header += b" " * (-len(header) % 8)
+    return struct.pack("<Q", len(header)) + header + data[8 + header_bytes :]
 
 
 def load_model(path: Path) -> Model:
@@ -268,18 +312,20 @@ def load_model(path: Path) -> Model:
             raise ValueError("its header is cut short")
         metadata = json.loads(data[8 : 8 + header_bytes])["__metadata__"]
         found = int(metadata["lsm_edge_format"])
-    except (struct.error, ValueError, KeyError, TypeError):
+    except (struct.error, ValueError, KeyError, TypeError, RecursionError):
         raise ModelError(f"{path}: is not a model file, or was cut short; train it again") from None
     if found != FORMAT:
-        raise ModelError(f"{path}: is in model format {found}; this lsm-edge reads format {FORMAT}: install a newer one")
+        raise ModelError(f"{path}: is in model format {found}; this lsm-edge reads format {FORMAT}: install another one")
     try:
         tables = safetensors.numpy.load(data)
-        model = Model(Manifest.model_validate_json(metadata["manifest"]), tables, json.loads(metadata["provenance"]))
-    except (safetensors.SafetensorError, pydantic.ValidationError, ValueError, KeyError) as error:
-        reason = str(error).splitlines()[0]
+        manifest = Manifest.model_validate_json(metadata["manifest"])
+        model = Model(manifest, tables, dict(json.loads(metadata["provenance"])))
+        digest = metadata["digest"]
+    except (safetensors.SafetensorError, ValueError, KeyError, TypeError, RecursionError) as error:
+        reason = " ".join(str(error).split())[:200]
         raise ModelError(f"{path}: is damaged or was cut short ({reason}); train it again") from None
     except ModelError as error:
         raise ModelError(f"{path}: {error}") from None
-    if model.digest != metadata["digest"]:
+    if model.digest != digest:
         raise ModelError(f"{path}: its content does not match its digest; it was altered after training")
     return model

@@ -31,7 +31,7 @@ GCC_M4, GCC_L4, GCC_M0, ZIG_M4 = (
     ("zig", "nucleo_f446re"),
 )
 DIGEST = "0123456789abcdef" * 4
-BANNER = f"lsm-edge abi=1 model={DIGEST} sample_hz=8000 hop_samples=8 neurons=5 classes=3\n"
+BANNER = f"lsm-edge 9.9.9 abi=1 model={DIGEST} sample_hz=8000 hop_samples=8 neurons=5 classes=3 selftest=pass\n"
 # Python imports a module of this name by itself: here it notes every look at the network.
 NETWORK_SPY = """
 import os, socket

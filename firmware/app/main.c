@@ -44,6 +44,7 @@ typedef struct {
 } frame_t;
 
 static lsm_t stream;
+static lsm_status_t selftest; /* its result after the reset */
 static int16_t samples[LSM_HOP_SAMPLES];
 
 static uint8_t next_byte(frame_t *frame)
@@ -86,7 +87,9 @@ static const char *receive_frame(frame_t *frame)
 
 static void say_hello(void)
 {
-    console_text("lsm-edge abi=");
+    console_text("lsm-edge ");
+    console_text(LSM_EDGE_VERSION);
+    console_text(" abi=");
     console_decimal(LSM_ABI);
     console_text(" model=");
     console_text(lsm_model_digest);
@@ -98,6 +101,8 @@ static void say_hello(void)
     console_decimal(LSM_N_NEURONS);
     console_text(" classes=");
     console_decimal(LSM_N_CLASSES);
+    console_text(" selftest=");
+    console_text((selftest == LSM_READY) ? "pass" : (selftest == LSM_ERR_TABLE) ? "table" : "answer");
     console_text("\n");
 }
 
@@ -138,6 +143,8 @@ static void say_status(lsm_status_t status)
         break;
     case LSM_ERR_NULL:
     case LSM_ERR_STATE:
+    case LSM_ERR_TABLE:
+    case LSM_ERR_ANSWER:
     default:
         say_error("state");
         break;
@@ -176,6 +183,7 @@ static void obey(const frame_t *frame)
 int main(void)
 {
     console_open();
+    selftest = lsm_selftest(&stream);
     lsm_init(&stream);
     say_hello();
     for (;;) {

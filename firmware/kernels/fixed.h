@@ -27,7 +27,7 @@ LSM_KERNEL int16_t saturate_int16(int32_t x)
     return (int16_t)x;
 }
 
-/* floor(x * factor / 2^15). |x| <= 2^16 and |factor| <= 2^15 keep the product
+/* floor(x * factor / 2^15). |x| < 2^16 and |factor| < 2^15 keep the product
  * within int32_t. */
 LSM_KERNEL int32_t multiply_q15(int32_t x, int32_t factor_q15)
 {

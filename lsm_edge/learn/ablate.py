@@ -1,4 +1,4 @@
-"""What a plain linear readout makes of the same frames and windows, without any liquid: the numbers that keep us honest."""
+"""What a linear readout makes of the same frames and windows, without any liquid: the numbers that keep us honest."""
 
 from __future__ import annotations
 

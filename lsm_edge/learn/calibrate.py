@@ -49,7 +49,7 @@ def _bisect(liquid: Liquid, segments: Sequence[NDArray[np.uint8]], target: Float
         middle = (low + high) / 2
         too_busy = _rates(liquid, segments, np.exp(middle)) > target
         low, high = np.where(too_busy, middle, low), np.where(too_busy, high, middle)
-    return np.exp((low + high) / 2)
+    return np.asarray(np.exp((low + high) / 2))
 
 
 def _rates(liquid: Liquid, segments: Sequence[NDArray[np.uint8]], threshold: Floats) -> Floats:

@@ -36,10 +36,13 @@ class Linear:
 
     def predict(self, features: NDArray[Any]) -> NDArray[np.int64]:
         """Features (clips, features) -> classes (clips,)."""
-        return np.argmax(features @ self.weights.T + self.bias, axis=1).astype(np.int64)
+        scores: Floats = features @ self.weights.T + self.bias
+        return np.asarray(np.argmax(scores, axis=1), np.int64)
 
 
-def fit_linear(features: NDArray[Any], classes: NDArray[np.int64], groups: NDArray[Any] | None, settings: Readout) -> Linear:
+def fit_linear(
+    features: NDArray[Any], classes: NDArray[np.int64], groups: NDArray[Any] | None, settings: Readout
+) -> Linear:
     """Fit on training features (clips, features); `classes` are 0 to n - 1 and all present.
 
     The strength is the one that cross-validation prefers: over groups if there are enough of them, so that a strength
@@ -49,7 +52,7 @@ def fit_linear(features: NDArray[Any], classes: NDArray[np.int64], groups: NDArr
     folds = _folds(classes, groups, settings.folds)
     if settings.solver == "ridge":
         strengths = tuple(settings.strengths or RIDGE_STRENGTHS)
-        strength = strengths[int(np.argmax(_ridge_path_scores(x, classes, folds, strengths)))] if len(strengths) > 1 else strengths[0]
+        strength = strengths[int(np.argmax(_ridge_path_scores(x, classes, folds, strengths)))]
         estimator: Any = RidgeClassifier(alpha=strength)
     else:
         strengths = tuple(settings.strengths or LOGISTIC_STRENGTHS)
@@ -102,7 +105,7 @@ def _ridge_path_scores(x: Floats, classes: NDArray[np.int64], folds: Folds, stre
 
 
 def state_features(features: NDArray[np.uint8], n_frames: NDArray[np.int64], settings: Readout) -> NDArray[np.int64]:
-    """The liquid's bytes (clips, windows, neurons) as rows, with the segment's length as the last column if it is asked for."""
+    """The liquid's bytes (clips, windows, neurons) as rows; if asked for, the segment's length is the last column."""
     rows = features.reshape(len(features), -1).astype(np.int64)
     return np.column_stack([rows, np.minimum(n_frames, 255)]) if settings.length_feature else rows
 

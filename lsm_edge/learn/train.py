@@ -96,7 +96,8 @@ def train(config: Config, *, root: Path, data: Path | None = None, stage: Stage 
         folds = split_recordings(recordings, config.dataset, config.seed)
     short = [clip.path for clip in recordings.clips if len(clip.samples) < config.frontend.hop_samples]
     if short:
-        raise DataError(f"{short[0]}: is shorter than one hop ({config.frontend.hop_ms} ms); {len(short)} such recordings")
+        hop_ms = config.frontend.hop_ms
+        raise DataError(f"{short[0]}: is shorter than one hop ({hop_ms} ms); {len(short)} such recordings")
     liquid, implementation = liquid_for(draft(config, recordings.labels))
     with stage("frontend", len(recordings.clips)) as tick:
         frames = liquid.hear([clip.samples for clip in recordings.clips], tick)

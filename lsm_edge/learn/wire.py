@@ -25,8 +25,8 @@ LEVEL_DB = 10 * np.log10(2) / 8  # one step of a frame's bytes: an eighth of an 
 def draft(config: Config, labels: Sequence[str], *, recurrent_unit: float = 0.0) -> Model:
     """An untrained model: thresholds at their largest, readout all zero.
 
-    `recurrent_unit` is what a typical excitatory synapse adds to a membrane potential; 0 leaves recurrence out. Encoder,
-    leaks and recurrence are drawn from streams of their own, so that changing one leaves the others as they were.
+    `recurrent_unit` is what a typical excitatory synapse adds to a membrane potential; 0 leaves recurrence out.
+    Encoder, leaks and recurrence are drawn from streams of their own: changing one leaves the others as they were.
 
     Raises:
         ConfigError: the settings do not fit together once they are integers.
@@ -40,6 +40,11 @@ def draft(config: Config, labels: Sequence[str], *, recurrent_unit: float = 0.0)
     tables["threshold"] = np.full(n, INT16_MAX, np.int16)
     shift, weights = _quantise_recurrent(wire_recurrent(config, recurrent_rng) * recurrent_unit)
     n_synapses = int(np.count_nonzero(weights))
+    if recurrent_unit and config.reservoir.topology.kind != "none" and not n_synapses:
+        raise ConfigError(
+            f"reservoir.topology: {config.reservoir.topology.kind} leaves these {n} neurons without a synapse; "
+            "raise reservoir.recurrent_gain, topology.reach or n_neurons, or take kind: none"
+        )
     if n_synapses:
         tables["delay_steps"] = recurrent_rng.integers(1, config.reservoir.max_delay_steps + 1, n).astype(np.uint8)
         tables |= _compressed("recurrent", weights, np.uint32)
@@ -103,8 +108,8 @@ def logmel_tables(frontend: Frontend) -> dict[str, Table]:
         weights.extend(weight[used[0] : used[-1] + 1])
     if len(set(zip(start, end, strict=True))) < frontend.n_bands:
         raise ConfigError(
-            f"frontend.n_bands: {frontend.n_bands} bands from {frontend.low_hz} to {frontend.high_hz} Hz are closer than "
-            f"the bins of a window of {n} samples at {frontend.sample_hz} Hz; take fewer bands or a longer window_samples"
+            f"frontend.n_bands: {frontend.n_bands} bands from {frontend.low_hz} to {frontend.high_hz} Hz are closer "
+            f"than the bins of {n} samples at {frontend.sample_hz} Hz; take fewer bands or a longer window_samples"
         )
     return {
         "window_q15": window,
@@ -138,10 +143,16 @@ def _wire_encoder(config: Config, rng: np.random.Generator) -> tuple[Encoder, di
         lines = rng.choice(2 * bands, fan_in, replace=False)
         drawn = rng.normal(size=fan_in)
         matrix[lines, neuron] = np.clip(np.round(drawn * encoder.norm / np.sqrt((drawn**2).sum())), -127, 127)
+    n_synapses = int(np.count_nonzero(matrix))
+    if n_synapses > 65535:
+        raise ConfigError(
+            f"encoder.fan_in: {fan_in} lines to each of {n} neurons make {n_synapses} synapses; at most 65535 fit "
+            f"(at {n} neurons a fan_in of {65535 // n})"
+        )
     tables = _compressed("input", matrix, np.uint16)
     integers = Encoder(
         kind="delta", shift=encoder.shift, n_taps=0, max_delay_frames=0,
-        delta=encoder.delta, n_synapses=len(tables["input_target"]),
+        delta=encoder.delta, n_synapses=n_synapses,
     )  # fmt: skip
     return integers, tables
 
@@ -150,7 +161,7 @@ def zero_sum(drawn: Floats, norm: int) -> NDArray[np.int64]:
     """Integers near `drawn` scaled to a Euclidean norm of about `norm`, that sum to exactly zero and fit int8."""
     centred = drawn - drawn.mean()
     scaled = np.clip(centred * norm / np.sqrt((centred**2).sum()), -120, 120)
-    whole = np.round(scaled).astype(np.int64)
+    whole: NDArray[np.int64] = np.round(scaled).astype(np.int64)
     while whole.sum():
         sign = int(np.sign(whole.sum()))
         worst = int(np.argmax(sign * (whole - scaled)))
@@ -173,14 +184,18 @@ def wire_recurrent(config: Config, rng: np.random.Generator) -> Floats:
         grid = np.stack([place % side, place // side % side, place // side**2], axis=1).astype(float)
         squared = ((grid[:, None] - grid[None]) ** 2).sum(axis=-1)
         constants = np.array([[0.1, 0.4], [0.2, 0.3]])  # II IE / EI EE: from row to column, Maass et al. (2002)
-        chance = constants[excitatory.astype(int)[:, None], excitatory.astype(int)] * np.exp(-squared / topology.reach**2)
+        kind = excitatory.astype(int)
+        chance = constants[kind[:, None], kind] * np.exp(-squared / topology.reach**2)
     np.fill_diagonal(chance, 0)
     fan_in = min(topology.fan_in, n - 1)
     weights = np.zeros((n, n))
     for target in range(n):
         p = chance[:, target]
-        usable = min(fan_in, int((p > 0).sum()))
-        sources = rng.choice(n, usable, replace=False, p=p / p.sum())
+        if not p.any():  # nobody within reach
+            continue
+        p = p / p.sum()
+        usable = min(fan_in, int(np.count_nonzero(p)))
+        sources = rng.choice(n, usable, replace=False, p=p)
         strength = rng.gamma(2.0, 0.5, usable)
         weights[sources, target] = np.where(excitatory[sources], strength, -settings.inhibition * strength)
     return weights
@@ -228,17 +243,25 @@ def _readout(config: Config) -> Readout:
 
 def _decision(config: Config) -> Decision:
     hop_ms, pointer = config.frontend.hop_ms, config.decision.endpointer
-    return Decision(
-        mode=config.decision.mode,
-        every_frames=max(round(config.decision.every_ms / hop_ms), 1),
-        max_frames=int(config.decision.max_segment_ms / hop_ms),
-        endpointer=None
-        if pointer is None
-        else Endpointer(
+    max_frames = int(config.decision.max_segment_ms / hop_ms)
+    endpointer = None
+    if pointer is not None:
+        endpointer = Endpointer(
             onset=round(pointer.onset_db / LEVEL_DB),
             onset_frames=max(round(pointer.onset_ms / hop_ms), 1),
             hang_frames=max(round(pointer.hang_ms / hop_ms), 1),
             preroll_frames=round(pointer.preroll_ms / hop_ms),
             floor_rise_q8=max(round(256 * pointer.floor_db_per_s * hop_ms / 1000 / LEVEL_DB), 1),
-        ),
+        )
+        begins = endpointer.onset_frames + endpointer.preroll_frames
+        if begins >= max_frames:
+            raise ConfigError(
+                f"decision.max_segment_ms: {config.decision.max_segment_ms} ms are {max_frames} frames, but a segment "
+                f"begins with {begins} (decision.endpointer.onset_ms and preroll_ms); take a longer segment"
+            )
+    return Decision(
+        mode=config.decision.mode,
+        every_frames=max(round(config.decision.every_ms / hop_ms), 1),
+        max_frames=max_frames,
+        endpointer=endpointer,
     )

@@ -13,14 +13,14 @@ from lsm_edge.model import Model
 
 def classify(scores: Ints) -> Ints:
     """Index of the highest score, the lowest index on a tie: shape (clips, classes) -> (clips,)."""
-    return np.argmax(scores, axis=-1)
+    return np.asarray(np.argmax(scores, axis=-1))
 
 
 def segments_of(model: Model, frames: Ints) -> list[tuple[int, int]]:
-    """Where the end-pointer opens and closes segments in a stream of unlevelled frames (frames, bands).
+    """Where the end-pointer opens and closes segments in a stream of frames (frames, bands).
 
-    Loudness is the loudest band. While no segment is open, a noise floor follows it: down at once, up slowly. Loud means
-    `onset` above that floor. Returns (first, end) of each closed segment; one still open at the end is left out.
+    Loudness is the loudest band. While no segment is open, a noise floor follows it: down at once, up slowly. Loud
+    means `onset` above that floor. Returns (first, end) of each closed segment; one still open at the end is left out.
     """
     decision = model.manifest.decision
     pointer = decision.endpointer

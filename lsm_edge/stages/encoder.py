@@ -13,7 +13,7 @@ from lsm_edge.model import Model
 
 
 def encode_current(model: Model, frames: Ints) -> Ints:
-    """Frames (clips, frames, bands) -> currents (clips, frames, neurons): a weighted sum of a few bands at a few delays.
+    """Frames (clips, frames, bands) -> currents (clips, frames, neurons): a weighted sum of some bands at some delays.
 
     `tap_offset` counts bytes from the oldest frame that any tap reaches; frames before the segment's start are zero.
     """
@@ -45,12 +45,14 @@ def encode_delta(model: Model, frame: Ints, reference: Ints) -> tuple[Ints, Ints
 
 def input_matrix(model: Model) -> Ints:
     """The `delta` encoder's synapses as a dense matrix (lines, neurons)."""
-    return dense_rows(model["input_start"], model["input_target"], model["input_weight"], model.manifest.reservoir.n_neurons)
+    n = model.manifest.reservoir.n_neurons
+    return dense_rows(model["input_start"], model["input_target"], model["input_weight"], n)
 
 
 def dense_rows(start: Ints, target: Ints, weight: Ints, n_targets: int) -> Ints:
     """Compressed rows (by source) as a dense matrix (sources, targets); synapses on the same pair add up."""
     matrix = np.zeros((len(start) - 1, n_targets), np.int64)
-    source = np.repeat(np.arange(len(start) - 1), np.diff(start.astype(np.int64)))
+    rows = start.astype(np.int64)
+    source = np.repeat(np.arange(len(start) - 1), rows[1:] - rows[:-1])
     np.add.at(matrix, (source, target.astype(np.int64)), weight.astype(np.int64))
     return matrix

@@ -31,7 +31,7 @@ def frames_of(model: Model, samples: Ints) -> Ints:
     """
     hop, window = model.manifest.frontend.hop_samples, model.manifest.frontend.window_samples
     n_frames = len(samples) // hop
-    padded = np.concatenate([np.zeros(window, np.int64), emphasise(samples[: n_frames * hop].astype(np.int64))])
+    padded = np.concatenate([np.zeros(window, np.int64), emphasise(samples[: n_frames * hop])])
     starts = (1 + np.arange(n_frames)) * hop
     return levels(model, padded[starts[:, None] + np.arange(window)])
 
@@ -41,18 +41,18 @@ def levels(model: Model, windows: Ints) -> Ints:
     headroom, points = normalise(model, windows)
     power = band_power(model, bin_power(model, transform(model, points)))
     level_q8 = log2_q8(power) - 512 * headroom[:, None] + LEVEL_OFFSET_Q8
-    return np.clip(level_q8 >> LEVEL_SHIFT, 0, 255)
+    return np.asarray(np.clip(level_q8 >> LEVEL_SHIFT, 0, 255))
 
 
 def normalise(model: Model, windows: Ints) -> tuple[Ints, Ints]:
-    """Block floating point: shift each window left until its largest sample fills 16 bits, then apply the window function.
+    """Block floating point: shift each window left until its largest sample fills 16 bits; apply the window function.
 
     Returns the shift, shape (frames,), and the samples as complex points, shape (frames, window / 2, 2), |.| <= 2**14.
     """
     used = bit_length(np.bitwise_or.reduce(windows ^ (windows >> 15), axis=-1))
     headroom = np.where(used > 0, 15 - used, 0)
     weight = model["window_q15"].astype(np.int64) << headroom[:, None]
-    return headroom, ((windows * weight) >> 16).reshape(len(windows), -1, 2)
+    return headroom, ((windows * weight) >> 16).reshape(len(windows), windows.shape[1] // 2, 2)
 
 
 def transform(model: Model, points: Ints) -> Ints:
@@ -84,7 +84,7 @@ def transform(model: Model, points: Ints) -> Ints:
 
 
 def _halves(x: Ints, span: int) -> tuple[Ints, Ints]:
-    blocks = x.reshape(len(x), -1, 2, span)
+    blocks = x.reshape(len(x), x.shape[1] // (2 * span), 2, span)
     return blocks[:, :, 0], blocks[:, :, 1]
 
 
@@ -126,7 +126,7 @@ def band_power(model: Model, power: Ints) -> Ints:
 def level_by_segment_peak(model: Model, frames: Ints) -> Ints:
     """Levels relative to the loudest band of the whole segment, which becomes 255. Shape (frames, bands)."""
     peak = frames.max(initial=0)
-    return np.maximum(255 - model.manifest.frontend.range_gain * (peak - frames), 0)
+    return np.asarray(np.maximum(255 - model.manifest.frontend.range_gain * (peak - frames), 0))
 
 
 def level_by_running_peak(model: Model, frames: Ints) -> Ints:

@@ -21,7 +21,7 @@ def activity(model: Model, frames: Ints) -> Ints:
     bands = model.manifest.frontend.n_bands
     if model.manifest.readout.window_by == "length":
         return np.ones(frames.shape[:-1], np.int64)
-    return np.maximum(frames.sum(axis=-1) - ACTIVITY_FLOOR * bands, 0) + ACTIVITY_BASE * bands
+    return np.asarray(np.maximum(frames.sum(axis=-1) - ACTIVITY_FLOOR * bands, 0) + ACTIVITY_BASE * bands)
 
 
 def window_of(model: Model, frames: Ints) -> Ints:
@@ -43,7 +43,7 @@ def trace_step(model: Model, trace: Ints, counts: Ints) -> Ints:
 def rate_q16(counts: Ints, n_steps: Ints) -> Ints:
     """Spikes a step in units of about 2**-16, at most 65535; 0 for a window without steps."""
     reciprocal_q16 = 65536 // np.maximum(n_steps, 1)
-    return np.minimum(counts * reciprocal_q16, 65535)
+    return np.asarray(np.minimum(counts * reciprocal_q16, 65535))
 
 
 def features_of(model: Model, state_q16: Ints) -> Ints:
@@ -60,4 +60,4 @@ def scores_of(model: Model, features: Ints, n_frames: Ints) -> Ints:
     length = np.zeros_like(partial[:, :1])
     if model.manifest.readout.length_feature:
         length[:, 0] = np.minimum(n_frames, 255)[:, None] * model["length_weight"].astype(np.int64)
-    return model["bias"].astype(np.int64) + np.cumsum(np.concatenate([partial, length], axis=1), axis=1)
+    return np.asarray(model["bias"].astype(np.int64) + np.cumsum(np.concatenate([partial, length], axis=1), axis=1))

@@ -23,13 +23,16 @@ from lsm_edge.assets import asset
 from lsm_edge.board import Board
 from lsm_edge.errors import ConfigError, RangeError
 from lsm_edge.files import write_atomically
-from lsm_edge.model import Model, Table
+from lsm_edge.model import Model, Table, table_specs
 from lsm_edge.ranges import ranges_of
+from lsm_edge.selftest import known_answer
 from lsm_edge.target.context import Field, context_bytes, context_fields, max_frames
 
-KERNELS: Final = ("fixed.h", "frontend.h", "encoder.h", "reservoir.h", "readout.h", "decision.h")
+KERNELS: Final = ("fixed.h", "frontend.h", "encoder.h", "reservoir.h", "readout.h", "decision.h", "selftest.h")
 _LIBRARY: Final = ("lsm.h.j2", "lsm.c.j2", "lsm_tables.h.j2")
-_C_TYPES: Final = {"<i1": "int8_t", "<u1": "uint8_t", "<i2": "int16_t", "<u2": "uint16_t", "<i4": "int32_t", "<u4": "uint32_t"}
+_C_TYPES: Final = {
+    f"<{sign}{n_bytes}": f"{'u' if sign == 'u' else ''}int{8 * n_bytes}_t" for sign in "iu" for n_bytes in (1, 2, 4)
+}
 _PREFIX: Final = re.compile(r"[a-z][a-z0-9_]{0,15}")
 
 
@@ -42,6 +45,12 @@ class _CTable:
     values: Sequence[int]
     comment: str
     hex: bool
+    n_checked: int  # integers that the self-test's checksum covers; 0 for a table of nothing, which C cannot have
+
+    @property
+    def bits(self) -> int:
+        """Width of one integer."""
+        return int(self.type.removeprefix("u").removeprefix("int").removesuffix("_t"))
 
 
 def generate_library(model: Model, *, command: str = "lsm-edge generate", prefix: str = "lsm") -> dict[str, str]:
@@ -51,7 +60,7 @@ def generate_library(model: Model, *, command: str = "lsm-edge generate", prefix
 
     Raises:
         RangeError: an accumulator could overflow.
-        ConfigError: `prefix` is not a C identifier in lower case.
+        ConfigError: `prefix` is not a C identifier in lower case, or the library has names of its own that begin so.
     """
     if not _PREFIX.fullmatch(prefix):
         raise ConfigError(f"--prefix {prefix!r}: must be a lower-case C identifier of at most 16 characters")
@@ -59,14 +68,19 @@ def generate_library(model: Model, *, command: str = "lsm-edge generate", prefix
     environment = _environment()
     values = _library_values(model, command, sources_digest(kernels))
     rendered = {name.removesuffix(".j2"): environment.get_template(name).render(values) for name in _LIBRARY}
-    return {_renamed(name, prefix): _renamed(text, prefix) for name, text in {**rendered, **kernels}.items()}
+    files = {**rendered, **kernels}
+    taken = re.compile(rf"\b(?:{prefix}|{prefix.upper()})(?:_\w+|\.[hc]\b)")
+    clash = next(filter(None, map(taken.search, [*files.values(), *files])), None) if prefix != "lsm" else None
+    if clash:
+        raise ConfigError(f"--prefix {prefix}: the library uses {clash.group()} for itself; take another prefix")
+    return {_renamed(name, prefix): _renamed(text, prefix) for name, text in files.items()}
 
 
-def render_host(model: Model) -> str:
+def render_host(model: Model, prefix: str = "lsm") -> str:
     """`host.c`: the library with a window into it, for this machine only (see `lsm_edge.target.native`)."""
     manifest = model.manifest
     values = {"e": manifest.encoder, "segment": manifest.decision.mode == "segment"}
-    return _environment().get_template("host.c.j2").render(values)
+    return _renamed(_environment().get_template("host.c.j2").render(values), prefix)
 
 
 def _library_values(model: Model, command: str, sources: str) -> dict[str, Any]:
@@ -78,6 +92,7 @@ def _library_values(model: Model, command: str, sources: str) -> dict[str, Any]:
             "model": model.digest[:12],
             "sources": sources[:12],
         },
+        "version": __version__,
         "f": manifest.frontend,
         "e": manifest.encoder,
         "r": manifest.reservoir,
@@ -92,6 +107,7 @@ def _library_values(model: Model, command: str, sources: str) -> dict[str, Any]:
         "context": context_fields(manifest),
         "context_bytes": context_bytes(manifest),
         "tables": _c_tables(model),
+        "answer": known_answer(model),
     }
 
 
@@ -105,7 +121,9 @@ def sources_digest(kernels: Mapping[str, str]) -> str:
     return sha.hexdigest()
 
 
-def generate_project(model: Model, board: Board, *, command: str = "lsm-edge generate", prefix: str = "lsm") -> dict[str, str]:
+def generate_project(
+    model: Model, board: Board, *, command: str = "lsm-edge generate", prefix: str = "lsm"
+) -> dict[str, str]:
     """A PlatformIO project around the library, as {path: text}.
 
     Raises:
@@ -149,7 +167,8 @@ def check_fit(model: Model, board: Board) -> None:
     raise RangeError(
         f"model {model.manifest.name} does not fit {board.id}: tables take {model.table_bytes:,} of "
         f"{board.flash.bytes:,} bytes of flash, the context {ram_bytes:,} of {board.ram.bytes:,} bytes of RAM. "
-        f"Tables:\n{lines}\nLower reservoir.n_neurons, readout.n_windows or decision.max_segment_ms, or take a larger board"
+        f"Tables:\n{lines}\n"
+        "Lower reservoir.n_neurons, readout.n_windows or decision.max_segment_ms, or take a larger board"
     )
 
 
@@ -157,41 +176,47 @@ def write_files(folder: Path, files: Mapping[str, str]) -> None:
     """Write all files or none: they are laid out in a temporary folder first; identical ones are left untouched.
 
     Raises:
-        ConfigError: the folder cannot be written to.
+        ConfigError: the folder, or a file in it, cannot be written to.
     """
+    if folder.exists() and not folder.is_dir():
+        raise ConfigError(f"{folder}: is a file; the project needs a folder of this name")
+    for name in files:
+        if (folder / name).is_dir():
+            raise ConfigError(f"{folder / name}: is a folder; a file is written here")
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        if folder.exists() and not folder.is_dir():
-            raise ConfigError(f"{folder}: is a file; the project needs a folder of this name")
-        if not folder.exists():
-            staging = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
-            try:
-                staging.chmod(0o755)
-                for name, text in files.items():
-                    write_atomically(staging / name, text.encode())
+        staging = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+        try:
+            staging.chmod(0o755)
+            for name, text in files.items():
+                write_atomically(staging / name, text.encode())
+            if not folder.exists():
                 staging.rename(folder)
-            except BaseException:
-                shutil.rmtree(staging, ignore_errors=True)
-                raise
-            return
+                return
+            for name in files:
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            for name, text in files.items():
+                if not (folder / name).is_file() or (folder / name).read_bytes() != text.encode():
+                    (staging / name).replace(folder / name)
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
     except OSError as error:
         raise ConfigError(f"{folder}: cannot be written: {error.strerror}") from None
-    for name, text in files.items():
-        write_atomically(folder / name, text.encode())
 
 
 def _c_tables(model: Model) -> list[_CTable]:
     ranges = ranges_of(model)
     tables = []
-    for name, table in model.tables.items():
+    for name in table_specs(model.manifest):
+        table = model[name]
         comment = f"{name}: {_MEANING[name]} In [{table.min()}, {table.max()}]." if table.size else f"{name}: empty."
         if name in ranges:
             comment += f" Over all inputs, {ranges[name]}."
         if name == "twiddle_q15":
-            tables.append(_CTable(name, "uint32_t", _packed(table), comment, True))
+            tables.append(_CTable(name, "uint32_t", _packed(table), comment, True, len(table)))
         else:
-            values = table.ravel().tolist() or [0]
-            tables.append(_CTable(name, _C_TYPES[table.dtype.str.replace("|", "<")], values, comment, False))
+            values, c_type = table.ravel().tolist() or [0], _C_TYPES[table.dtype.str.replace("|", "<")]
+            tables.append(_CTable(name, c_type, values, comment, False, table.size))
     return tables
 
 
@@ -253,10 +278,12 @@ def _c_rows(values: Sequence[int], as_hex: bool = False) -> str:
 def c_string(text: str) -> str:
     r"""Any text as a C string literal: what is not plain becomes octal bytes of its UTF-8 form.
 
+    `_` and `.` are not plain, so that no label looks like a name that `--prefix` renames.
+
     >>> c_string('a*/"?')
     '"a\\052\\057\\042\\077"'
     """
-    plain = set(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789 _-.,")
+    plain = set(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789 -,")
     return '"' + "".join(chr(byte) if byte in plain else f"\\{byte:03o}" for byte in text.encode()) + '"'
 
 

@@ -22,8 +22,18 @@ from lsm_edge.errors import BuildError
 
 # Copies that a compiler makes of a static function for some of its callers. (A `.part` or `.cold` piece is no copy.)
 _CLONE: Final = r"(\.(constprop|isra|lto_priv|llvm)\.\d+)*"
-# What pyelftools raises on a file that is cut short or damaged; it checks with asserts, too.
-_DAMAGE: Final = (ELFError, DWARFError, AssertionError, AttributeError, LookupError, TypeError, ValueError, OverflowError)
+# What pyelftools raises on a file that is cut short or damaged; it also trips over what it finds.
+_DAMAGE: Final = (
+    ELFError,
+    DWARFError,
+    AssertionError,
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    RecursionError,
+    TypeError,
+    ValueError,
+)
 
 
 @dataclass(frozen=True)
@@ -127,7 +137,7 @@ class Elf:
         """
         for segment in self.segments:
             offset = address - segment.address
-            if 0 <= offset and offset + n_bytes <= segment.size:
+            if offset >= 0 and offset + n_bytes <= segment.size:
                 return segment.data[offset : offset + n_bytes].ljust(n_bytes, b"\0")
         raise BuildError(f"{self.path}: has nothing at {address:#010x}")
 
@@ -153,7 +163,7 @@ class Elf:
                         return _struct(_target(die))
         except _DAMAGE as error:
             raise BuildError(f"{self.path}: its debug information cannot be read: {error}") from None
-        raise BuildError(f"{self.path}: has no debug information about {typedef}; compile it with -g and do not strip it")
+        raise BuildError(f"{self.path}: has no debug information about {typedef}; compile with -g and do not strip")
 
     def _units(self, unit: str) -> list[DIE]:
         """The compile units' top entries, those of source file `unit` first."""
@@ -179,7 +189,7 @@ def _segments(file: ELFFile) -> Iterator[Segment]:
 
 
 def _symbols(file: ELFFile) -> Iterator[Symbol]:
-    table = file.get_section_by_name(".symtab")
+    table: Any = file.get_section_by_name(".symtab")
     unit = ""
     for symbol in table.iter_symbols() if table else ():
         info, name = symbol["st_info"], symbol.name
@@ -207,18 +217,21 @@ def _number(die: DIE, name: str) -> Any:
 
 
 def _struct(die: DIE) -> Struct:
-    members = (child for child in die.iter_children() if child.tag == "DW_TAG_member")
-    fields = {_name(member): Field(_number(member, "DW_AT_data_member_location"), _size(_target(member))) for member in members}
-    return Struct(_number(die, "DW_AT_byte_size"), fields)
+    fields = {}
+    for member in die.iter_children():
+        if member.tag == "DW_TAG_member":
+            fields[_name(member)] = Field(int(_number(member, "DW_AT_data_member_location")), _size(_target(member)))
+    return Struct(int(_number(die, "DW_AT_byte_size")), fields)
 
 
 def _size(die: DIE) -> int:
     """sizeof a type."""
+    n_bytes = _number(die, "DW_AT_byte_size")
+    if n_bytes is not None:
+        return int(n_bytes)
     n_elements = 1
-    while (n_bytes := _number(die, "DW_AT_byte_size")) is None:
-        if die.tag == "DW_TAG_array_type":
-            for extent in die.iter_children():
-                count, last = _number(extent, "DW_AT_count"), _number(extent, "DW_AT_upper_bound")
-                n_elements *= count if count is not None else last + 1
-        die = _target(die)
-    return n_elements * int(n_bytes)
+    if die.tag == "DW_TAG_array_type":
+        for extent in die.iter_children():
+            count, last = _number(extent, "DW_AT_count"), _number(extent, "DW_AT_upper_bound")
+            n_elements *= int(count if count is not None else last + 1)
+    return n_elements * _size(_target(die))

@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import unicorn
 from numpy.typing import NDArray
-from unicorn import UcError, arm_const
-from unicorn import unicorn_const as uc_const
+from unicorn import Uc, UcError, arm_const, unicorn_const  # type: ignore[attr-defined,unused-ignore]
+from unicorn import __version__ as unicorn_version  # type: ignore[attr-defined,unused-ignore]
 
 from lsm_edge.board import Board
 from lsm_edge.errors import BuildError, MismatchError
@@ -25,11 +24,13 @@ from lsm_edge.target.context import context_bytes, context_fields
 from lsm_edge.target.elf import Elf, Segment
 from lsm_edge.target.native import tap_shapes
 
-# The longest call by far is lsm_end() with 4095 frames, 16 steps each, 4096 neurons: some 2^34 instructions.
-INSTRUCTION_LIMIT: Final = 1 << 36
+# The largest lsm_end() there can be takes some 2^34 instructions, at a hundred million a second. The limit is in
+# seconds because Unicorn, asked to count instructions, becomes several times slower.
+CALL_LIMIT_S: Final = 600
 
 _STAGES: Final = ("frontend", "encoder", "reservoir", "frame", "readout", "decision")
 _MORE, _READY = 0, 1
+_READ_ONLY: Final = unicorn_const.UC_PROT_READ | unicorn_const.UC_PROT_EXEC
 _PAGE: Final = 4096
 _APART: Final = 1 << 20
 _UNINITIALISED: Final = b"\xa5"
@@ -40,12 +41,16 @@ _ARGUMENTS: Final = (
     arm_const.UC_ARM_REG_R3,
 )
 _INVALID: Final = {
-    uc_const.UC_MEM_READ_UNMAPPED: "reads {} bytes of nothing at {:#010x}",
-    uc_const.UC_MEM_WRITE_UNMAPPED: "writes {} bytes to nothing at {:#010x}",
-    uc_const.UC_MEM_FETCH_UNMAPPED: "runs into nothing at {1:#010x}",
-    uc_const.UC_MEM_READ_PROT: "reads {} forbidden bytes at {:#010x}",
-    uc_const.UC_MEM_WRITE_PROT: "writes {} bytes to flash at {:#010x}",
-    uc_const.UC_MEM_FETCH_PROT: "runs data as code at {1:#010x}",
+    unicorn_const.UC_MEM_READ_UNMAPPED: "reads {} bytes of nothing at {:#010x}",
+    unicorn_const.UC_MEM_WRITE_UNMAPPED: "writes {} bytes to nothing at {:#010x}",
+    unicorn_const.UC_MEM_FETCH_UNMAPPED: "runs into nothing at {1:#010x}",
+    unicorn_const.UC_MEM_READ_PROT: "reads {} forbidden bytes at {:#010x}",
+    unicorn_const.UC_MEM_WRITE_PROT: "writes {} bytes to flash at {:#010x}",
+    unicorn_const.UC_MEM_FETCH_PROT: "runs data as code at {1:#010x}",
+}
+_STOPPED: Final = {
+    unicorn_const.UC_ERR_INSN_INVALID: "executes an instruction that this core does not have",
+    unicorn_const.UC_ERR_EXCEPTION: "raises an exception",
 }
 
 
@@ -59,13 +64,12 @@ class Emulator:
 
     def __init__(self, model: Model, elf: Path, board: Board, *, prefix: str = "lsm") -> None:
         self.model, self.board, self.prefix = model, board, prefix
-        self.name = f"{board.core} (unicorn {unicorn.__version__})"
+        self.name = f"{board.core} (unicorn {unicorn_version})"
         self.elf = Elf(elf)
         self._unit = f"{prefix}.c"
         self._check_model()
         self._fields = self.elf.struct(f"{prefix}_t", self._unit).fields
-        self._uc = unicorn.Uc(uc_const.UC_ARCH_ARM, uc_const.UC_MODE_THUMB | uc_const.UC_MODE_MCLASS)
-        self._uc.ctl_set_cpu_model(getattr(arm_const, board.emulator.cpu))
+        self._uc = _core(board)
         self._load()
         beyond = _up(max(board.flash.end, board.ram.end), _APART)
         self._context_bytes = context_bytes(model.manifest)
@@ -74,7 +78,7 @@ class Emulator:
         self.context = self._provide(beyond + 2 * _APART, self._context_bytes) - _up(self._context_bytes, 8)
         self._samples_end = self._provide(beyond + 3 * _APART, 2 * model.manifest.frontend.hop_samples)
         self._invalid = ""
-        self._uc.hook_add(uc_const.UC_HOOK_MEM_INVALID, self._on_invalid)
+        self._uc.hook_add(unicorn_const.UC_HOOK_MEM_INVALID, self._on_invalid)
         self._taps: dict[str, list[bytearray]] | None = None
         self._running: list[tuple[str, int, int]] = []  # stage functions entered: name, return address, stack pointer
         self._watched: set[int] = set()
@@ -97,11 +101,11 @@ class Emulator:
         self._running.clear()
         self._invalid = ""
         try:
-            self._uc.emu_start(address | 1, self._return_address, count=INSTRUCTION_LIMIT)
+            self._uc.emu_start(address | 1, self._return_address, timeout=int(CALL_LIMIT_S * 1e6))
         except UcError as error:
-            raise self._failure(function, self._invalid or str(error)) from None
+            raise self._failure(function, self._invalid or _STOPPED.get(error.errno, str(error))) from None
         if self._uc.reg_read(arm_const.UC_ARM_REG_PC) != self._return_address:
-            raise self._failure(function, f"has not returned after {INSTRUCTION_LIMIT:,} instructions")
+            raise self._failure(function, f"has not returned after {CALL_LIMIT_S} s")
         if self._uc.reg_read(arm_const.UC_ARM_REG_SP) != stack:
             raise self._failure(function, "returns with another stack pointer than it was called with")
         self._on_return(self._uc, self._return_address, 0, None)
@@ -176,32 +180,32 @@ class Emulator:
     def _check_model(self) -> None:
         found = self.elf.text(f"{self.prefix}_model_digest")
         if found != self.model.digest:
+            name, wanted = self.model.manifest.name, self.model.digest
             raise MismatchError(
-                f"{self.elf.path}: holds model {found[:12]}, but {self.model.manifest.name} is {self.model.digest[:12]}; "
+                f"{self.elf.path}: holds model {found[:12]}, but {name} is {wanted[:12]}; "
                 "run lsm-edge generate and lsm-edge build again"
             )
         layout = self.elf.struct(f"{self.prefix}_t", self._unit)
-        wanted = {field.name: field.n_bytes for field in context_fields(self.model.manifest)}
-        if {name: field.size for name, field in layout.fields.items()} != wanted:
-            raise MismatchError(f"{self.elf.path}: its {self.prefix}_t is not that of this lsm-edge; generate and build again")
-        if layout.size != context_bytes(self.model.manifest):
+        fields = {field.name: field.n_bytes for field in context_fields(self.model.manifest)}
+        n_bytes = context_bytes(self.model.manifest)
+        if {name: field.size for name, field in layout.fields.items()} != fields or layout.size != n_bytes:
             raise MismatchError(
-                f"{self.elf.path}: its {self.prefix}_t takes {layout.size} bytes, the header promises "
-                f"{context_bytes(self.model.manifest)}: the compiler pads it"
+                f"{self.elf.path}: its {self.prefix}_t of {layout.size} bytes is not the {n_bytes} bytes that this "
+                "lsm-edge knows; run lsm-edge generate and lsm-edge build again"
             )
 
     def _load(self) -> None:
         """What a programmer writes into the flash, and what start-up code makes of the RAM."""
         flash, ram = self.board.flash, self.board.ram
-        self._uc.mem_map(flash.address, _up(flash.bytes, _PAGE), uc_const.UC_PROT_READ | uc_const.UC_PROT_EXEC)
+        self._uc.mem_map(flash.address, _up(flash.bytes, _PAGE), _READ_ONLY)
         self._uc.mem_map(ram.address, _up(ram.bytes, _PAGE))
         self._uc.mem_write(flash.address, b"\xff" * flash.bytes)
         self._uc.mem_write(ram.address, _UNINITIALISED * ram.bytes)
         for segment in self.elf.segments:
             if not self._has_room(segment):
                 raise BuildError(
-                    f"{self.elf.path}: puts {segment.size} bytes at {segment.address:#010x}, where {self.board.id} has no "
-                    "memory; was it built for another board?"
+                    f"{self.elf.path}: puts {segment.size} bytes at {segment.address:#010x}, where {self.board.id} "
+                    "has no memory; was it built for another board?"
                 )
             if segment.data:
                 self._uc.mem_write(segment.load_address, segment.data)
@@ -240,26 +244,27 @@ class Emulator:
         return decisions
 
     def _expect(self, status: int, function: str, *allowed: int) -> None:
-        if _signed(status & 0xFF, 8) not in allowed:  # clang gives an enum as few bits as it needs
-            raise MismatchError(f"{self.elf.path}: {self.prefix}_{function} refuses with status {_signed(status & 0xFF, 8)}")
+        status = _signed(status & 0xFF, 8)  # an enum may be a single byte; what is above it then means nothing
+        if status not in allowed:
+            raise MismatchError(f"{self.elf.path}: {self.prefix}_{function}() refuses with status {status}")
 
     def _check_answer(self, taps: Taps) -> None:
         """The public functions must say what the last taps say."""
         label = _signed(self._library("class", self.context))
         scores = self.read(self._library("scores", self.context), 4 * self.model.manifest.n_classes)
         if label != taps["decision.class"][-1] or scores != taps["readout.scores"][-1].tobytes():
-            raise MismatchError(f"{self.elf.path}: {self.prefix}_class or {self.prefix}_scores differs from the context")
+            raise MismatchError(f"{self.elf.path}: {self.prefix}_class() or {self.prefix}_scores() contradict the taps")
 
     def _watch_entry(self, stage: str) -> None:
         name = f"{self.prefix}_{stage}"
         functions = self.elf.functions(name, self._unit)
         if not functions:
             raise BuildError(
-                f"{self.elf.path}: has no function {name}, so this stage cannot be watched: it was stripped, or inlined "
-                "against the library's wish; build with lsm-edge build"
+                f"{self.elf.path}: has no function {name}, so this stage cannot be watched: it was stripped, or "
+                "inlined against the library's wish; build with lsm-edge build"
             )
         for function in functions:
-            hook = uc_const.UC_HOOK_CODE
+            hook = unicorn_const.UC_HOOK_CODE
             self._uc.hook_add(hook, self._on_entry, stage, function.address, function.address)
 
     def _on_entry(self, uc: Any, address: int, size: int, stage: str) -> None:
@@ -269,7 +274,7 @@ class Emulator:
         self._running.append((stage, back, uc.reg_read(arm_const.UC_ARM_REG_SP)))
         if back not in self._watched and back != self._return_address:
             self._watched.add(back)
-            uc.hook_add(uc_const.UC_HOOK_CODE, self._on_return, None, back, back)
+            uc.hook_add(unicorn_const.UC_HOOK_CODE, self._on_return, None, back, back)
             uc.ctl_remove_cache(back, back + 2)  # what was translated before does not know of the hook
 
     def _on_return(self, uc: Any, address: int, size: int, _: Any) -> None:
@@ -317,7 +322,21 @@ class Emulator:
 
     def _failure(self, function: str, what: str) -> MismatchError:
         pc = self._uc.reg_read(arm_const.UC_ARM_REG_PC)
-        return MismatchError(f"{self.elf.path}: on {self.name}, {function}() {what} (pc {pc:#010x}, {self.elf.place(pc)})")
+        where = f"pc {pc:#010x}, {self.elf.place(pc)}"
+        return MismatchError(f"{self.elf.path}: on {self.name}, {function}() {what} ({where})")
+
+
+def _core(board: Board) -> Any:
+    """A blank core of the board's kind."""
+    # Not with UC_MODE_MCLASS: whatever model is set then, Unicorn runs a Cortex-M33.
+    uc: Any = Uc(unicorn_const.UC_ARCH_ARM, unicorn_const.UC_MODE_THUMB)  # type: ignore[no-untyped-call,unused-ignore]
+    model = getattr(arm_const, board.emulator.cpu, None)
+    if model is None:
+        raise BuildError(f"board {board.id}: emulator.cpu: unicorn {unicorn_version} has no {board.emulator.cpu}")
+    uc.ctl_set_cpu_model(model)
+    if uc.ctl_get_cpu_model() != model:
+        raise BuildError(f"unicorn {unicorn_version} runs another core than {board.emulator.cpu}")
+    return uc
 
 
 def _up(n: int, multiple: int) -> int:

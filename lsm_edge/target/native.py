@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+import platform
+import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -23,15 +26,15 @@ import cffi
 import numpy as np
 from numpy.typing import NDArray
 
-from lsm_edge.files import cache_folder
 from lsm_edge.errors import BuildError
+from lsm_edge.files import cache_folder
 from lsm_edge.golden import TAPS, Taps
 from lsm_edge.model import Model
 from lsm_edge.target.codegen import generate_library, render_host
 
 FLAGS: Final = ("-std=gnu11", "-O3", "-fPIC", "-shared", "-fno-semantic-interposition", "-finstrument-functions")
-DEFINES: Final = ("-DLSM_KERNEL=static inline __attribute__((no_instrument_function))",)
-_WRITABLE: Final = "-DLSM_TABLE="
+_KERNEL: Final = "static inline __attribute__((no_instrument_function))"
+_FRONTEND: Final = ("window_q15", "twiddle_q15", "mel_start", "mel_end", "mel_weight_q8")
 
 _CDEF: Final = """
 typedef struct { uint8_t *data; size_t used; size_t size; } tap_t;
@@ -46,46 +49,72 @@ Progress = Callable[[int, int], None]
 
 
 def host_compiler() -> list[str] | None:
-    """The command of a C compiler for this machine, or None: $CC, then cc, gcc, clang, then the PyPI package ziglang."""
-    named = os.environ.get("CC")
-    for name in [named] if named else ["cc", "gcc", "clang"]:
-        if shutil.which(name):
-            return [name]
+    """The command of a C compiler for this machine, or None.
+
+    $CC (with its arguments, if it has any), else cc, gcc, clang, else the PyPI package ziglang.
+    """
+    named = shlex.split(os.environ.get("CC", ""))
+    for command in [named] if named else [["cc"], ["gcc"], ["clang"]]:
+        if shutil.which(command[0]):
+            return command
     try:
-        import ziglang  # type: ignore[import-not-found,import-untyped,unused-ignore] # noqa: F401, PLC0415
+        import ziglang  # type: ignore[import-not-found,import-untyped,unused-ignore] # noqa: F401
     except ImportError:
         return None
     return [sys.executable, "-m", "ziglang", "cc"]
 
 
+def compiler_name() -> str:
+    """Such as "gcc 12.2.0"; "none" without a C compiler."""
+    compiler = host_compiler()
+    if compiler is None:
+        return "none"
+    said = _version(tuple(compiler))
+    versions = re.findall(r"\b\d+(?:\.\d+)+\b", said)
+    return " ".join(["clang" if "clang" in said else "gcc", *versions[-1:]])
+
+
 class Native:
-    """A model's generated library, loaded into this process.
+    """A model's generated library, loaded into this process; `library` is one that was generated before, with `prefix`.
 
     With `writable` tables, `load` exchanges a model of the same manifest for another without compiling again.
+    `compiler` is a command other than `host_compiler()`; `flags` come after `FLAGS` and win over them.
 
     Raises:
         BuildError: there is no C compiler, or it failed.
     """
 
-    def __init__(self, model: Model, *, writable: bool = False, library: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        model: Model,
+        *,
+        writable: bool = False,
+        library: Mapping[str, str] | None = None,
+        prefix: str = "lsm",
+        compiler: Sequence[str] | None = None,
+        flags: Sequence[str] = (),
+    ) -> None:
         self.model = model
-        files = {**(library or generate_library(model)), "host.c": render_host(model)}
+        files = {**(library or generate_library(model, prefix=prefix)), "host.c": render_host(model, prefix)}
         self._ffi = cffi.FFI()
         self._ffi.cdef(_CDEF)
         if writable:
-            self._ffi.cdef("".join(f"extern {_c_type(table)} {name}[{table.size}];\n" for name, table in self._own(model)))
-        self._library = self._ffi.dlopen(str(_compiled(files, [_WRITABLE] if writable else [])))
+            own = self._own(model).items()
+            self._ffi.cdef("".join(f"extern {_c_type(table)} {name}[{table.size}];\n" for name, table in own))
+        macros = prefix.upper()
+        defines = [f"-D{macros}_KERNEL={_KERNEL}", *([f"-D{macros}_TABLE="] if writable else [])]
+        compiled = _compiled(files, [*FLAGS, *flags, *defines], compiler or host_compiler())
+        self._library = _private(self._ffi, compiled) if writable else self._ffi.dlopen(str(compiled))
         self._tables: dict[str, NDArray[Any]] = {}
         if writable:
-            for name, table in self._own(model):
+            for name, table in own:
                 memory = self._ffi.buffer(getattr(self._library, name))
                 self._tables[name] = np.frombuffer(memory, table.dtype).reshape(table.shape)
 
     @staticmethod
-    def _own(model: Model) -> list[tuple[str, NDArray[Any]]]:
-        """The tables that differ between models of one manifest; those of the front end follow from it."""
-        fixed = {"window_q15", "twiddle_q15", "mel_start", "mel_end", "mel_weight_q8"}
-        return [(name, table) for name, table in model.tables.items() if name not in fixed and table.size]
+    def _own(model: Model) -> dict[str, NDArray[Any]]:
+        """The tables that `load` exchanges: all but the front end's."""
+        return {name: table for name, table in model.tables.items() if name not in _FRONTEND and table.size}
 
     @property
     def context_bytes(self) -> int:
@@ -96,11 +125,13 @@ class Native:
         """Write another model's tables over the present ones.
 
         Raises:
-            ValueError: the library was not built with writable tables, or the manifests differ.
+            ValueError: the library was not built with writable tables, or the manifests or front ends differ.
         """
         if not self._tables or model.manifest != self.model.manifest:
             raise ValueError("only a library with writable tables takes another model, and only of the same manifest")
-        for name, table in self._own(model):
+        if any(not np.array_equal(model[name], self.model[name]) for name in _FRONTEND):
+            raise ValueError("only a model with the same front end can be loaded; its tables are not exchanged")
+        for name, table in self._own(model).items():
             self._tables[name][...] = table
         self.model = model
 
@@ -162,9 +193,8 @@ class Native:
         hop = self.model.manifest.frontend.hop_samples
         samples = np.ascontiguousarray(samples)
         decisions = np.zeros(len(samples) // hop + 1, np.int32)
-        n = self._library.host_stream(
-            self._in("int16_t *", samples), len(samples), chunk or hop, self._out("int32_t *", decisions), len(decisions)
-        )
+        into = self._out("int32_t *", decisions)
+        n = self._library.host_stream(self._in("int16_t *", samples), len(samples), chunk or hop, into, len(decisions))
         found: list[int] = decisions[:n].tolist()
         return found
 
@@ -173,7 +203,9 @@ class Native:
         return self._ffi.cast(kind, self._ffi.from_buffer(array)) if array.size else self._ffi.NULL
 
     def _out(self, kind: str, array: NDArray[Any]) -> Any:
-        return self._ffi.cast(kind, self._ffi.from_buffer(array, require_writable=True)) if array.size else self._ffi.NULL
+        if not array.size:
+            return self._ffi.NULL
+        return self._ffi.cast(kind, self._ffi.from_buffer(array, require_writable=True))
 
 
 @dataclass(frozen=True)
@@ -223,35 +255,39 @@ def _in_parallel(one: Callable[[Any], Any], items: Sequence[Any], progress: Prog
     return done
 
 
-def _compiled(files: Mapping[str, str], extra: Sequence[str]) -> Path:
+def _compiled(files: Mapping[str, str], flags: Sequence[str], compiler: Sequence[str] | None) -> Path:
     """The shared library made from `files`, from the cache if it was made before."""
-    compiler = host_compiler()
     if compiler is None:
         raise BuildError("no C compiler found on this machine: install gcc or clang, or `pip install ziglang`")
-    flags = [*FLAGS, *DEFINES, *extra]
-    sha = hashlib.sha256(repr([compiler, _version(compiler), flags]).encode())
+    sha = hashlib.sha256(repr([compiler, _version(tuple(compiler)), platform.machine(), flags]).encode())
     for name in sorted(files):
         sha.update(f"\n{name}\n".encode() + files[name].encode())
     target = cache_folder() / "native" / f"{sha.hexdigest()[:32]}.so"
     if target.is_file():
         return target
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent) as folder:
-        for name, text in files.items():
-            (Path(folder) / name).write_text(text, encoding="utf-8")
-        command = [*compiler, *flags, "host.c", "-o", "host.so"]
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise BuildError(f"{' '.join(compiler)} cannot compile the generated C:\n{done.stderr[-2000:]}")
-        (Path(folder) / "host.so").replace(target)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=target.parent) as folder:
+            for name, text in files.items():
+                (Path(folder) / name).write_text(text, encoding="utf-8")
+            command = [*compiler, *flags, "host.c", "-o", "host.so"]
+            done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+            if done.returncode:
+                raise BuildError(f"{' '.join(compiler)} cannot compile the generated C:\n{done.stderr[-2000:]}")
+            (Path(folder) / "host.so").replace(target)
+    except OSError as error:
+        reason = f"cannot be written: {error.strerror}; name another place in $LSM_EDGE_CACHE"
+        raise BuildError(f"{target.parent}: {reason}") from None
     return target
 
 
+def _private(ffi: cffi.FFI, compiled: Path) -> Any:
+    """A library loaded from a copy of its own: loaded from the same file twice, it would share its tables."""
+    with tempfile.TemporaryDirectory(dir=compiled.parent, ignore_cleanup_errors=True) as folder:
+        return ffi.dlopen(str(shutil.copy(compiled, Path(folder) / compiled.name)))
+
+
 @lru_cache
-def _version_of(compiler: tuple[str, ...]) -> str:
+def _version(compiler: tuple[str, ...]) -> str:
     done = subprocess.run([*compiler, "--version"], capture_output=True, text=True, check=False)
     return done.stdout.partition("\n")[0]
-
-
-def _version(compiler: list[str]) -> str:
-    return _version_of(tuple(compiler))

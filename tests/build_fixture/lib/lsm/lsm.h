@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #define LSM_ABI          1
+#define LSM_EDGE_VERSION "9.9.9"
 #define LSM_SAMPLE_HZ    8000
 #define LSM_HOP_SAMPLES  8
 #define LSM_N_NEURONS    5
@@ -16,7 +17,9 @@ typedef enum {
     LSM_MORE      =  0,
     LSM_ERR_NULL  = -1,
     LSM_ERR_COUNT = -2,
-    LSM_ERR_STATE = -3
+    LSM_ERR_STATE = -3,
+    LSM_ERR_TABLE = -4,
+    LSM_ERR_ANSWER = -5
 } lsm_status_t;
 
 typedef struct {
@@ -36,5 +39,6 @@ lsm_status_t   lsm_begin(lsm_t *lsm);
 lsm_status_t   lsm_end(lsm_t *lsm);
 int            lsm_class(const lsm_t *lsm);
 const int32_t *lsm_scores(const lsm_t *lsm);
+lsm_status_t   lsm_selftest(lsm_t *scratch);
 
 #endif
