@@ -32,8 +32,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-out = Console(highlight=False)
-err = Console(stderr=True, highlight=False)
+out = Console(highlight=False, soft_wrap=True, markup=False)
+err = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
 
 BoardOption = Annotated[str, typer.Option("--board", help="Board id; `lsm-edge boards` lists them.")]
 ModelOption = Annotated[Path | None, typer.Option("--model", help="Model file; default: the only *.lsm in this folder.")]
@@ -157,8 +157,9 @@ def build(
     folder = _project_folder(project, board)
     with _progress("PlatformIO", None):
         built = build_project(folder, facts, offline=offline)
+    elf = built.elf.relative_to(Path.cwd()) if built.elf.is_relative_to(Path.cwd()) else built.elf
     result = {
-        "elf": built.elf.as_posix(),
+        "elf": elf.as_posix(),
         "flash_bytes": built.flash_bytes,
         "ram_bytes": built.ram_bytes,
         "compiler": built.compiler,
@@ -166,7 +167,7 @@ def build(
     }
     if as_json:
         return _print_json(result)
-    out.print(f"built {built.elf} with {built.compiler}{' (registry not used)' if built.offline else ''}")
+    out.print(f"built {elf} with {built.compiler}{' (registry not used)' if built.offline else ''}")
     out.print(
         f"flash {built.flash_bytes:,} of {facts.flash.bytes:,} bytes, RAM {built.ram_bytes:,} of {facts.ram.bytes:,} bytes"
     )
@@ -282,7 +283,7 @@ def _model_hint(named: Path | None, target: Path) -> str:
 
 
 def _next(command: str) -> None:
-    out.print(f"next: {command}", soft_wrap=True)
+    out.print(f"next: {command}")
 
 
 def _print_json(result: dict[str, Any]) -> None:
@@ -303,7 +304,7 @@ def main() -> None:
     try:
         app()
     except LsmEdgeError as error:
-        err.print(f"error: {error}", markup=False, soft_wrap=True)
+        err.print(f"error: {error}")
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         err.print("stopped; nothing half-written was left behind")

@@ -75,7 +75,10 @@ static const char *receive_frame(frame_t *frame)
     frame->is_whole = true;
     frame->operation = next_byte(frame);
     frame->count = next_number(frame);
-    if (frame->is_whole && frame->count > LSM_HOP_SAMPLES) {
+    if (!frame->is_whole) {
+        return "frame"; /* half a count is no count, and may be more than samples[] holds */
+    }
+    if (frame->count > LSM_HOP_SAMPLES) {
         return "count";
     }
     for (size_t i = 0; i < frame->count; i++) {

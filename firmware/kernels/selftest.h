@@ -19,7 +19,9 @@ LSM_KERNEL uint32_t crc32_of_byte(uint32_t crc, uint8_t byte)
     return ~crc;
 }
 
-LSM_KERNEL uint32_t crc32_of_8(uint32_t crc, const uint8_t *values, size_t n)
+/* Volatile: a compiler knows what the tables hold, but not what flash has come
+ * to hold. */
+LSM_KERNEL uint32_t crc32_of_8(uint32_t crc, const volatile uint8_t *values, size_t n)
 {
     size_t i;
     for (i = 0; i < n; i++) {
@@ -29,24 +31,26 @@ LSM_KERNEL uint32_t crc32_of_8(uint32_t crc, const uint8_t *values, size_t n)
 }
 
 /* Little-endian on every core. */
-LSM_KERNEL uint32_t crc32_of_16(uint32_t crc, const uint16_t *values, size_t n)
+LSM_KERNEL uint32_t crc32_of_16(uint32_t crc, const volatile uint16_t *values, size_t n)
 {
     size_t i;
     for (i = 0; i < n; i++) {
-        crc = crc32_of_byte(crc, (uint8_t)(values[i] & 255U));
-        crc = crc32_of_byte(crc, (uint8_t)(values[i] >> 8));
+        uint32_t value = values[i];
+        crc = crc32_of_byte(crc, (uint8_t)(value & 255U));
+        crc = crc32_of_byte(crc, (uint8_t)(value >> 8));
     }
     return crc;
 }
 
-LSM_KERNEL uint32_t crc32_of_32(uint32_t crc, const uint32_t *values, size_t n)
+LSM_KERNEL uint32_t crc32_of_32(uint32_t crc, const volatile uint32_t *values, size_t n)
 {
     size_t i;
     for (i = 0; i < n; i++) {
-        crc = crc32_of_byte(crc, (uint8_t)(values[i] & 255U));
-        crc = crc32_of_byte(crc, (uint8_t)((values[i] >> 8) & 255U));
-        crc = crc32_of_byte(crc, (uint8_t)((values[i] >> 16) & 255U));
-        crc = crc32_of_byte(crc, (uint8_t)(values[i] >> 24));
+        uint32_t value = values[i];
+        crc = crc32_of_byte(crc, (uint8_t)(value & 255U));
+        crc = crc32_of_byte(crc, (uint8_t)((value >> 8) & 255U));
+        crc = crc32_of_byte(crc, (uint8_t)((value >> 16) & 255U));
+        crc = crc32_of_byte(crc, (uint8_t)(value >> 24));
     }
     return crc;
 }

@@ -60,8 +60,8 @@ def fit_linear(
         estimator = _logistic(strength)
     scaler = StandardScaler().fit(x)
     estimator.fit(scaler.transform(x), classes)
-    weights, bias = estimator.coef_, estimator.intercept_
-    if len(weights) == 1:  # two classes: scikit-learn keeps one row, the second class's
+    weights, bias = np.atleast_2d(estimator.coef_), np.atleast_1d(estimator.intercept_)
+    if len(weights) == 1:  # two classes: scikit-learn keeps the second one's weights only
         weights, bias = np.concatenate([-weights, weights]), np.concatenate([-bias, bias])
     weights = weights / scaler.scale_
     return Linear(weights, bias - weights @ scaler.mean_, strength)

@@ -1,0 +1,219 @@
+"""The command line as a user types it: a new process in a folder of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import struct
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from lsm_edge.model import load_model
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+
+CONFIG = """
+name: tiny
+seed: 3
+dataset:
+  path: words
+  split: {kind: random, test_share: 0.25}
+reservoir: {n_neurons: 24}
+decision: {max_segment_ms: 300}
+"""
+
+
+def run(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "lsm_edge.cli", *arguments]
+    environment = {**os.environ, "PYTHONPATH": str(EXAMPLES.parent), "COLUMNS": "120"}
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False, env=environment)
+
+
+def files_in(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a config, two words of the shipped recordings, and the model trained on them."""
+    folder = tmp_path_factory.mktemp("workspace")
+    for word in ("yes", "stop"):
+        (folder / "words" / word).mkdir(parents=True)
+        for path in sorted((EXAMPLES / "keywords" / word).glob("*.wav"))[:16]:
+            shutil.copy(path, folder / "words" / word)
+    (folder / "tiny.yaml").write_text(CONFIG)
+    done = run("train", "tiny.yaml", "--json", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    (folder / "train.json").write_text(done.stdout)
+    return folder
+
+
+@pytest.fixture
+def copy(workspace: Path, tmp_path: Path) -> Path:
+    """The workspace, to be broken."""
+    return Path(shutil.copytree(workspace, tmp_path / "work"))
+
+
+def test_train_json_holds_the_names_that_stay(workspace: Path) -> None:
+    result = json.loads((workspace / "train.json").read_text())
+    assert {
+        "accuracy_float", "accuracy_quantised", "ablations", "seconds", "model", "digest", "table_bytes", "context_bytes",
+    } <= set(result)  # fmt: skip
+    model = load_model(workspace / result["model"])
+    assert model.digest == result["digest"]
+    assert model.table_bytes == result["table_bytes"]
+
+
+def test_training_twice_gives_the_same_file(copy: Path) -> None:
+    before = (copy / "tiny.lsm").read_bytes()
+    assert run("train", "tiny.yaml", cwd=copy).returncode == 0
+    assert (copy / "tiny.lsm").read_bytes() == before
+
+
+def test_leave_one_group_out_names_every_group(copy: Path) -> None:
+    settings = CONFIG.replace("path: words", "path: words\n  pattern: '/(?P<group>[a-z]+)[^/]*$'")
+    (copy / "tiny.yaml").write_text(settings)
+    done = run("train", "tiny.yaml", "--split", "leave-one-group-out", "--json", cwd=copy)
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert len(result["groups"]) > 1
+    assert np.isclose(np.mean(list(result["groups"].values())), result["accuracy_quantised"])
+
+
+def test_generate_twice_gives_the_same_bytes(copy: Path) -> None:
+    results = []
+    for _ in range(2):
+        done = run("generate", "--board", "nucleo_f446re", "--json", cwd=copy)
+        assert done.returncode == 0, done.stderr
+        results.append((done.stdout, files_in(copy / "build")))
+        shutil.rmtree(copy / "build")
+    assert results[0] == results[1]
+    assert set(json.loads(results[0][0])) >= {"project", "files", "table_bytes", "context_bytes"}
+
+
+def test_generate_build_verify_then_a_flipped_bit(copy: Path) -> None:
+    assert run("generate", "--board", "nucleo_f446re", cwd=copy).returncode == 0
+    built = run("build", "--board", "nucleo_f446re", "--offline", "--json", cwd=copy)
+    assert built.returncode == 0, built.stderr
+    assert set(json.loads(built.stdout)) >= {"elf", "flash_bytes", "ram_bytes"}
+    done = run("verify", "--board", "nucleo_f446re", "--json", cwd=copy)
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert result["differences"] == 0
+    assert result["first_difference"] is None
+    assert {"recordings", "steps", "integers", "tap_digest", "targets"} <= set(result)
+    assert len(result["targets"]) == 2
+
+    tables = copy / "build/nucleo_f446re/lib/lsm/lsm_tables.h"
+    text = tables.read_text()
+    head, _, body = text.partition("readout_weight[")
+    rows = body.splitlines()
+    first = rows[1].split(",")[0]
+    rows[1] = rows[1].replace(first, f"{first[: -len(first.strip())]}{int(first) ^ 1}", 1)
+    tables.write_text(head + "readout_weight[" + "\n".join(rows) + "\n")
+    assert run("build", "--board", "nucleo_f446re", "--offline", cwd=copy).returncode == 0
+    done = run("verify", "--board", "nucleo_f446re", cwd=copy)
+    assert done.returncode == 1
+    assert "readout" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def broken_copy(folder: Path, name: str) -> list[str]:
+    """Break one thing in `folder`; returns the command that meets it."""
+    wav = sorted((folder / "words" / "yes").glob("*.wav"))[0]
+    match name:
+        case "misspelt key":
+            (folder / "tiny.yaml").write_text(CONFIG.replace("n_neurons", "n_neuron"))
+        case "missing folder":
+            (folder / "tiny.yaml").write_text(CONFIG.replace("path: words", "path: nowhere"))
+        case "empty folder":
+            shutil.rmtree(folder / "words")
+            (folder / "words").mkdir()
+        case "one class only":
+            shutil.rmtree(folder / "words" / "stop")
+        case "truncated WAV":
+            wav.write_bytes(wav.read_bytes()[:-100])
+        case "MP3 renamed to .wav":
+            wav.write_bytes(b"ID3\x04\x00\x00\x00\x00\x00\x00" + bytes(range(256)) * 8)
+        case "NaN floats":
+            soundfile.write(wav, np.array([0.1, np.nan, 0.2] * 500, np.float32), 8000, subtype="FLOAT")
+        case "unreadable file":
+            wav.unlink()
+            wav.mkdir()
+        case "unknown board":
+            return ["generate", "--board", "nucleo_f446er"]
+        case "model file cut in half":
+            data = (folder / "tiny.lsm").read_bytes()
+            (folder / "tiny.lsm").write_bytes(data[: len(data) // 2])
+            return ["generate", "--board", "nucleo_f446re"]
+        case "model file from a newer format":
+            data = (folder / "tiny.lsm").read_bytes()
+            (n,) = struct.unpack("<Q", data[:8])
+            header = data[8 : 8 + n].replace(b'"lsm_edge_format":"1"', b'"lsm_edge_format":"2"')
+            assert header != data[8 : 8 + n]
+            (folder / "tiny.lsm").write_bytes(data[:8] + header + data[8 + n :])
+            return ["generate", "--board", "nucleo_f446re"]
+        case "output folder not writable":
+            (folder / "build").write_text("a file stands where the folder should be")
+            return ["generate", "--board", "nucleo_f446re"]
+        case "model not writable":
+            return ["train", "tiny.yaml", "--model", "tiny.yaml/x.lsm"]
+        case "two models":
+            shutil.copy(folder / "tiny.lsm", folder / "other.lsm")
+            return ["generate", "--board", "nucleo_f446re"]
+        case "unknown split":
+            return ["train", "tiny.yaml", "--split", "halves"]
+        case "not built yet":
+            return ["verify", "--board", "nucleo_f446re"]
+    return ["train", "tiny.yaml"]
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("misspelt key", "tiny.yaml: reservoir.n_neuron: unknown key; did you mean n_neurons?"),
+        ("missing folder", "nowhere"),
+        ("empty folder", "words"),
+        ("one class only", "yes"),
+        ("truncated WAV", ".wav: "),
+        ("MP3 renamed to .wav", ".wav: "),
+        ("NaN floats", ".wav: "),
+        ("unreadable file", ".wav: "),
+        ("unknown board", "did you mean nucleo_f446re?"),
+        ("model file cut in half", "tiny.lsm: "),
+        ("model file from a newer format", "format 2"),
+        ("output folder not writable", "build"),
+        ("model not writable", "tiny.yaml"),
+        ("two models", "other.lsm, tiny.lsm"),
+        ("unknown split", "leave-one-group-out"),
+        ("not built yet", "lsm-edge generate --board nucleo_f446re"),
+    ],
+)
+def test_wrong_input_is_named_and_nothing_is_lost(copy: Path, name: str, says: str) -> None:
+    """A clear message, exit code 2, no traceback, and every file as it was."""
+    command = broken_copy(copy, name)
+    before = files_in(copy)
+    done = run(*command, cwd=copy)
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+    assert files_in(copy) == before
+
+
+def test_every_command_has_help() -> None:
+    for command in ("train", "generate", "build", "verify", "boards"):
+        done = run(command, "--help", cwd=EXAMPLES)
+        assert done.returncode == 0
+        assert "--json" in done.stdout
+
+
+def test_boards_lists_ours() -> None:
+    done = run("boards", "--json", cwd=EXAMPLES)
+    assert {"nucleo_f446re", "nucleo_l476rg", "nucleo_g071rb"} <= set(json.loads(done.stdout))
