@@ -182,24 +182,54 @@ def verify(
     data: DataOption = None,
     project: Annotated[Path | None, typer.Option("--project", help="Project folder; default: build/BOARD.")] = None,
     emulated: Annotated[int, typer.Option(help="How many recordings to run on the emulated core.", min=1)] = 30,
+    certificate: Annotated[
+        Path | None, typer.Option(help="Also try the self-test on flipped bits, and write all that was found: JSON, and a page.")
+    ] = None,
+    table_bits: Annotated[int, typer.Option(help="For --certificate: bits of tables to flip, one at a time.", min=1)] = 2000,
+    code_bits: Annotated[int, typer.Option(help="For --certificate: bits of code to flip.", min=0)] = 100,
+    check: Annotated[Path | None, typer.Option(help="Run again what this certificate claims, and say whether it holds.")] = None,
+    dump: Annotated[Path | None, typer.Option(help="Write both sides' taps of the recording that differs: .npz")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Compare golden model, host C and emulated firmware: every integer of every step."""
-    from lsm_edge.target.verify import read_library, verify as run  # noqa: PLC0415
+    from lsm_edge.target import certificate as paper  # noqa: PLC0415
+    from lsm_edge.target.verify import dump_taps, find_prefix, read_library, verify as run  # noqa: PLC0415
 
+    claimed = paper.load_certificate(check) if check else None
+    board = board or (claimed.board if claimed else None)
     path = find_model(model)
     loaded = load_model(path)
-    facts = load_board(board) if board else None
-    elf, library = None, None
-    if facts is not None:
+    if board is None:
+        if certificate is not None:
+            raise ConfigError("--certificate is about firmware: give --board too")
+        recordings = _test_recordings(loaded, path, data)
+        with _progress("verify", None) as tick:
+            result = run(loaded, recordings, progress=tick)
+        parts: dict[str, Any] = {}
+    else:
+        facts = load_board(board)
         folder = _project_folder(project, facts.id)
-        elf = folder / ".pio" / "build" / facts.id / "firmware.elf"
-        library = read_library(folder)
-    recordings = _test_recordings(loaded, path, data)
-    with _progress("verify", None) as tick:
-        result = run(loaded, recordings, elf=elf, board=facts, library=library, n_emulated=emulated, progress=tick)
+        prefix = find_prefix(folder)
+        parts = {
+            "elf": folder / ".pio" / "build" / facts.id / "firmware.elf",
+            "board": facts,
+            "library": read_library(folder, prefix),
+            "prefix": prefix,
+        }
+        recordings = _test_recordings(loaded, path, data)
+        if certificate is None and claimed is None:
+            with _progress("verify", None) as tick:
+                result = run(loaded, recordings, **parts, n_emulated=emulated, progress=tick)
+        else:
+            scope = paper.Scope(emulated_recordings=emulated, table_bits=table_bits, code_bits=code_bits)
+            with _progress("certify", None) as tick:
+                found, result = paper.certify(
+                    loaded, recordings, **parts, scope=claimed.scope if claimed else scope, progress=tick
+                )
+    broken = paper.broken_claims(claimed, found) if claimed else []
     if as_json:
-        _print_json(result.as_json())
+        checked = {"certificate": {"holds": not broken, "broken": broken}} if claimed else {}
+        _print_json({**result.as_json(), **checked})
     else:
         table = Table("target", "recordings", "steps", "integers", "differences")
         for target in result.targets:
@@ -208,13 +238,24 @@ def verify(
             )
         out.print(table)
         out.print(f"tap digest {result.tap_digest}")
-    if result.differences:
-        if not as_json:
-            err.print(f"NOT VERIFIED: {result.first_difference}")
+    if dump is not None:
+        recording = dump_taps(dump, loaded, recordings, result, **parts)
+        err.print(f"wrote both sides' taps of {recording} to {dump}")
+    if certificate is not None:
+        page = paper.save_certificate(found, certificate)
+        err.print(f"wrote {certificate} and {page}")
+    for name in result.altered_files:
+        err.print(f"altered: {name} of the library in {folder} is not what this lsm-edge generates for this model")
+    for line in broken:
+        err.print(f"does not hold: {line}")
+    if result.differences or broken or (certificate is not None and not found.holds):
+        err.print(f"NOT VERIFIED: {result.first_difference or 'see above'}")
         raise typer.Exit(1)
     if not as_json:
         out.print(f"verified: {result.integers:,} integers, 0 differences")
-        if facts is not None:
+        if claimed is not None:
+            out.print(f"{check} holds")
+        elif board is not None:
             _next(f"connect the board, then: pio run -d {folder} -t upload")
 
 

@@ -6,6 +6,8 @@ from up and down spikes (`delta`). `docs/numerics.md` section 3.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 
 from lsm_edge.fixed import Ints, saturate_int16
@@ -45,14 +47,27 @@ def encode_delta(model: Model, frame: Ints, reference: Ints) -> tuple[Ints, Ints
 
 def input_matrix(model: Model) -> Ints:
     """The `delta` encoder's synapses as a dense matrix (lines, neurons)."""
-    n = model.manifest.reservoir.n_neurons
-    return dense_rows(model["input_start"], model["input_target"], model["input_weight"], n)
+    return synapse_matrix(model, "input")
+
+
+def synapse_matrix(model: Model, name: str) -> Ints:
+    """The tables `<name>_start`, `_target` and `_weight` as a dense matrix (sources, neurons)."""
+    tables = (model[f"{name}_{part}"] for part in ("start", "target", "weight"))
+    as_bytes = tuple((table.dtype.str, table.tobytes()) for table in tables)
+    return _remembered(as_bytes, model.manifest.reservoir.n_neurons)
+
+
+@lru_cache(maxsize=8)
+def _remembered(tables: tuple[tuple[str, bytes], ...], n_targets: int) -> Ints:
+    start, target, weight = (np.frombuffer(data, dtype).astype(np.int64) for dtype, data in tables)
+    matrix = dense_rows(start, target, weight, n_targets)
+    matrix.setflags(write=False)
+    return matrix
 
 
 def dense_rows(start: Ints, target: Ints, weight: Ints, n_targets: int) -> Ints:
     """Compressed rows (by source) as a dense matrix (sources, targets); synapses on the same pair add up."""
     matrix = np.zeros((len(start) - 1, n_targets), np.int64)
-    rows = start.astype(np.int64)
-    source = np.repeat(np.arange(len(start) - 1), rows[1:] - rows[:-1])
-    np.add.at(matrix, (source, target.astype(np.int64)), weight.astype(np.int64))
+    source = np.repeat(np.arange(len(start) - 1), start[1:] - start[:-1])
+    np.add.at(matrix, (source, target), weight)
     return matrix

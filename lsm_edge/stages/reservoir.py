@@ -16,14 +16,13 @@ Order of one step, fixed, and the same words in `firmware/kernels/reservoir.h`:
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lsm_edge.fixed import Ints, decay_q15, saturate_int16
 from lsm_edge.model import Model
-from lsm_edge.stages.encoder import dense_rows
+from lsm_edge.stages.encoder import synapse_matrix
 
 
 @dataclass
@@ -69,15 +68,6 @@ def step(model: Model, liquid: Liquid, current: Ints) -> NDArray[np.bool_]:
     return fired
 
 
-@lru_cache(maxsize=4)
-def _matrix(start: bytes, target: bytes, weight: bytes, n_neurons: int) -> Ints:
-    return dense_rows(
-        np.frombuffer(start, "<u4"), np.frombuffer(target, "<u2"), np.frombuffer(weight, "<i1"), n_neurons
-    )
-
-
 def recurrent_matrix(model: Model) -> Ints:
     """The recurrent synapses as a dense matrix (sources, targets)."""
-    names = ("recurrent_start", "recurrent_target", "recurrent_weight")
-    start, target, weight = (model[name].tobytes() for name in names)
-    return _matrix(start, target, weight, model.manifest.reservoir.n_neurons)
+    return synapse_matrix(model, "recurrent")

@@ -27,6 +27,7 @@ from lsm_edge.model import Model, Table, table_specs
 from lsm_edge.ranges import ranges_of
 from lsm_edge.selftest import known_answer
 from lsm_edge.target.context import Field, context_bytes, context_fields, max_frames
+from lsm_edge.target.templates import environment
 
 KERNELS: Final = ("fixed.h", "frontend.h", "encoder.h", "reservoir.h", "readout.h", "decision.h", "selftest.h")
 _LIBRARY: Final = ("lsm.h.j2", "lsm.c.j2", "lsm_tables.h.j2")
@@ -65,9 +66,9 @@ def generate_library(model: Model, *, command: str = "lsm-edge generate", prefix
     if not _PREFIX.fullmatch(prefix):
         raise ConfigError(f"--prefix {prefix!r}: must be a lower-case C identifier of at most 16 characters")
     kernels = {name: (asset("firmware") / "kernels" / name).read_text(encoding="utf-8") for name in KERNELS}
-    environment = _environment()
+    templates = _environment()
     values = _library_values(model, command, sources_digest(kernels))
-    rendered = {name.removesuffix(".j2"): environment.get_template(name).render(values) for name in _LIBRARY}
+    rendered = {name.removesuffix(".j2"): templates.get_template(name).render(values) for name in _LIBRARY}
     files = {**rendered, **kernels}
     taken = re.compile(rf"\b(?:{prefix}|{prefix.upper()})(?:_\w+|\.[hc]\b)")
     clash = next(filter(None, map(taken.search, [*files.values(), *files])), None) if prefix != "lsm" else None
@@ -131,7 +132,7 @@ def generate_project(
     """
     check_fit(model, board)
     library = generate_library(model, command=command, prefix=prefix)
-    environment = _environment()
+    templates = _environment()
     values = {
         "board": board,
         "name": model.manifest.name,
@@ -142,11 +143,11 @@ def generate_project(
         "n_neurons": model.manifest.reservoir.n_neurons,
     }
     files = {f"lib/{prefix}/{name}": text for name, text in library.items()}
-    files[f"lib/{prefix}/library.json"] = environment.get_template("library.json.j2").render(values)
-    files["platformio.ini"] = environment.get_template("platformio.ini.j2").render(values)
-    files["linker.ld"] = environment.get_template("linker.ld.j2").render(values)
-    files["src/board.h"] = environment.get_template("board.h.j2").render(values)
-    files["README.md"] = environment.get_template("project_readme.md.j2").render(values)
+    files[f"lib/{prefix}/library.json"] = templates.get_template("library.json.j2").render(values)
+    files["platformio.ini"] = templates.get_template("platformio.ini.j2").render(values)
+    files["linker.ld"] = templates.get_template("linker.ld.j2").render(values)
+    files["src/board.h"] = templates.get_template("board.h.j2").render(values)
+    files["README.md"] = templates.get_template("project_readme.md.j2").render(values)
     firmware = asset("firmware")
     for source, name in board.sources.items():
         files[name] = _renamed((firmware / source).read_text(encoding="utf-8"), prefix)
@@ -250,16 +251,9 @@ def _packed(points: Table) -> list[int]:
 
 
 def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(asset("templates")),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        autoescape=False,  # noqa: S701 - this is C; what comes from a user passes c_string or _comment_text
-    )
-    environment.filters.update(c_rows=_c_rows, c_string=c_string, c_comment=_c_comment, c_field=_c_field)
-    return environment
+    made = environment()
+    made.filters.update(c_rows=_c_rows, c_string=c_string, c_comment=_c_comment, c_field=_c_field)
+    return made
 
 
 def _c_rows(values: Sequence[int], as_hex: bool = False) -> str:

@@ -111,7 +111,7 @@ class Elf:
         """
         found = _of_unit(self._symbols.get(name, []), unit)
         if not found:
-            raise BuildError(f"{self.path}: has no symbol {name}; is it firmware that lsm-edge generated?")
+            raise BuildError(f"{self.path}: has no symbol {name}: stripped, inlined at link time, or other firmware")
         if len(found) > 1:
             raise BuildError(f"{self.path}: has {len(found)} symbols {name}" + (f" of {unit}" if unit else ""))
         return found[0]
@@ -121,6 +121,11 @@ class Elf:
         pattern = re.compile(re.escape(name) + _CLONE)
         found = [s for same in self._symbols.values() if pattern.fullmatch(same[0].name) for s in same if s.is_function]
         return _of_unit(found, unit)
+
+    def functions_of(self, unit: str, prefix: str) -> list[Symbol]:
+        """The functions of source file `unit`: its local ones, and the global ones whose names begin with `prefix`."""
+        functions = self._functions_by_address
+        return [s for s in functions if s.unit == unit or (not s.unit and s.name.startswith(prefix))]
 
     def place(self, address: int) -> str:
         """An address as `function+offset`, for messages."""
@@ -164,6 +169,15 @@ class Elf:
         except _DAMAGE as error:
             raise BuildError(f"{self.path}: its debug information cannot be read: {error}") from None
         raise BuildError(f"{self.path}: has no debug information about {typedef}; compile with -g and do not strip")
+
+    def producer(self, unit: str) -> str:
+        """The compiler of source file `unit` and, if it left them, its flags; "" without debug information."""
+        try:
+            tops = self._units(unit)
+            found = tops[0].attributes.get("DW_AT_producer") if tops else None
+        except _DAMAGE:
+            return ""
+        return found.value.decode("utf-8", "replace") if found else ""
 
     def _units(self, unit: str) -> list[DIE]:
         """The compile units' top entries, those of source file `unit` first."""

@@ -21,7 +21,7 @@ from lsm_edge.errors import BuildError, MismatchError
 from lsm_edge.golden import TAPS, Taps
 from lsm_edge.model import Model
 from lsm_edge.target.context import context_bytes, context_fields
-from lsm_edge.target.elf import Elf, Segment
+from lsm_edge.target.elf import Elf, Segment, Symbol
 from lsm_edge.target.native import tap_shapes
 
 # The largest lsm_end() there can be takes some 2^34 instructions, at a hundred million a second. The limit is in
@@ -85,7 +85,7 @@ class Emulator:
         for stage in _STAGES:
             self._watch_entry(stage)
 
-    def call(self, function: str, *arguments: int) -> int:
+    def call(self, function: str, *arguments: int, limit_s: float = CALL_LIMIT_S) -> int:
         """Call a function of the firmware by its symbol with at most four integers; its result, as an unsigned number.
 
         Raises:
@@ -101,11 +101,11 @@ class Emulator:
         self._running.clear()
         self._invalid = ""
         try:
-            self._uc.emu_start(address | 1, self._return_address, timeout=int(CALL_LIMIT_S * 1e6))
+            self._uc.emu_start(address | 1, self._return_address, timeout=int(limit_s * 1e6))
         except UcError as error:
             raise self._failure(function, self._invalid or _STOPPED.get(error.errno, str(error))) from None
         if self._uc.reg_read(arm_const.UC_ARM_REG_PC) != self._return_address:
-            raise self._failure(function, f"has not returned after {CALL_LIMIT_S} s")
+            raise self._failure(function, f"has not returned after {limit_s:.0f} s")
         if self._uc.reg_read(arm_const.UC_ARM_REG_SP) != stack:
             raise self._failure(function, "returns with another stack pointer than it was called with")
         self._on_return(self._uc, self._return_address, 0, None)
@@ -144,6 +144,27 @@ class Emulator:
         self._reset()
         return self._push_all(samples, chunk)
 
+    def selftest(self, limit_s: float = CALL_LIMIT_S) -> int:
+        """What `lsm_selftest` says of the firmware as it is now in memory: a status, 1 for passed.
+
+        Raises:
+            MismatchError: it crashes or does not return.
+        """
+        status = self.call(f"{self.prefix}_selftest", self.context, limit_s=limit_s)
+        return _signed(status & 0xFF, 8)
+
+    def table(self, name: str) -> Symbol:
+        """Where a table of the model is in flash.
+
+        Raises:
+            BuildError: the compiler left it out.
+        """
+        return self.elf.symbol(name, self._unit)
+
+    def library_functions(self) -> list[Symbol]:
+        """The functions that were compiled from the generated library."""
+        return self.elf.functions_of(self._unit, f"{self.prefix}_")
+
     def read(self, address: int, n_bytes: int) -> bytes:
         """What the emulated memory holds.
 
@@ -155,7 +176,7 @@ class Emulator:
         except UcError:
             raise BuildError(f"{self.board.id}: has no memory at {address:#010x}") from None
 
-    def write(self, address: int, data: bytes) -> None:
+    def write(self, address: int, data: bytes, *, is_code: bool = True) -> None:
         """Change the emulated memory, flash included; the ELF stays as it is.
 
         Raises:
@@ -165,9 +186,10 @@ class Emulator:
             self._uc.mem_write(address, data)
         except UcError:
             raise BuildError(f"{self.board.id}: has no memory at {address:#010x}") from None
-        self._uc.ctl_flush_tb()
+        if is_code:
+            self._uc.ctl_flush_tb()
 
-    def flip_bit(self, place: str | int, offset_bytes: int = 0, bit: int = 0) -> None:
+    def flip_bit(self, place: str | int, offset_bytes: int = 0, bit: int = 0, *, is_code: bool = True) -> None:
         """Turn one bit over, in memory, of a table by its symbol or of the byte at an address.
 
         Raises:
@@ -175,7 +197,7 @@ class Emulator:
         """
         start = self.elf.symbol(place, self._unit).address if isinstance(place, str) else place
         (byte,) = self.read(start + offset_bytes, 1)
-        self.write(start + offset_bytes, bytes([byte ^ 1 << bit]))
+        self.write(start + offset_bytes, bytes([byte ^ 1 << bit]), is_code=is_code)
 
     def _check_model(self) -> None:
         found = self.elf.text(f"{self.prefix}_model_digest")
@@ -251,8 +273,10 @@ class Emulator:
     def _check_answer(self, taps: Taps) -> None:
         """The public functions must say what the last taps say."""
         label = _signed(self._library("class", self.context))
-        scores = self.read(self._library("scores", self.context), 4 * self.model.manifest.n_classes)
-        if label != taps["decision.class"][-1] or scores != taps["readout.scores"][-1].tobytes():
+        scores, field = self._library("scores", self.context), self._fields["scores"]
+        is_there = scores == self.context + field.offset
+        is_last = self.read(self.context + field.offset, field.size) == taps["readout.scores"][-1].tobytes()
+        if label != taps["decision.class"][-1] or not is_there or not is_last:
             raise MismatchError(f"{self.elf.path}: {self.prefix}_class() or {self.prefix}_scores() contradict the taps")
 
     def _watch_entry(self, stage: str) -> None:

@@ -6,6 +6,7 @@ Within a recording nothing is sampled and nothing is cut short: taps are compare
 from __future__ import annotations
 
 import hashlib
+import io
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 
 from lsm_edge.board import Board
 from lsm_edge.errors import BuildError, DataError, MismatchError
+from lsm_edge.files import write_atomically
 from lsm_edge.golden import TAPS, Taps, run_clips
 from lsm_edge.model import Model
 from lsm_edge.target.codegen import generate_library
@@ -159,6 +161,51 @@ def verify(
     )
 
 
+def dump_taps(
+    path: Path,
+    model: Model,
+    recordings: Sequence[Recording],
+    result: Verification,
+    *,
+    elf: Path | None = None,
+    board: Board | None = None,
+    library: Mapping[str, str] | None = None,
+    prefix: str = "lsm",
+) -> str:
+    """Write both sides' taps of one recording, for study, as `expected/<tap>` and `got/<tap>` of a NumPy .npz file.
+
+    The recording, whose path is returned, is the one with the first difference; without one, the first.
+
+    Raises:
+        ConfigError: the file cannot be written.
+    """
+    first = result.first_difference
+    recording = next(r for r in recordings if first is None or r.path == first.recording)
+    on_host = first.target == result.targets[0].name if first else elf is None
+    if elf is None or board is None or on_host:
+        got = Native(model, library=library, prefix=prefix).tap(recording.samples)
+    else:
+        got = Emulator(model, elf, board, prefix=prefix).tap(recording.samples)
+    expected = run_clips(model, [recording.samples])[0].taps
+    sides = {f"{side}/{name}": tap for side, taps in (("expected", expected), ("got", got)) for name, tap in taps.items()}
+    memory = io.BytesIO()
+    np.savez_compressed(memory, allow_pickle=False, **sides)
+    write_atomically(path, memory.getvalue())
+    return recording.path
+
+
+def find_prefix(project: Path) -> str:
+    """The prefix that a project's library was generated with: the name of its only folder in `lib`.
+
+    Raises:
+        BuildError: there is none, or several.
+    """
+    found = sorted(path.parent.name for path in project.glob("lib/*/*_tables.h"))
+    if len(found) != 1:
+        raise BuildError(f"{project / 'lib'}: holds {len(found)} generated libraries, must be one; run lsm-edge generate")
+    return found[0]
+
+
 def read_library(project: Path, prefix: str = "lsm") -> dict[str, str]:
     """The generated library in a project folder, as {file name: text}: its C and its headers.
 
@@ -266,7 +313,7 @@ def _golden(model: Model, clips: Sequence[NDArray[np.int16]]) -> Iterator[Taps]:
 
 
 def _rows(tap: NDArray[Any]) -> NDArray[Any]:
-    return tap.reshape(len(tap), -1)
+    return tap if tap.ndim == 2 else tap[:, None]
 
 
 def _add_taps(sha: Any, taps: Taps) -> None:

@@ -1,0 +1,311 @@
+"""Random models and recordings, drawn from one `random.Random`: every option, and the ends of every range.
+
+Models are built from a manifest and tables, not from a config, because training never draws the extremes. Hypothesis
+drives the same functions through `st.randoms()`.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lsm_edge.model import Decision, Encoder, Endpointer, Frontend, Manifest, Model, Readout, Reservoir, Table
+
+Rng = np.random.Generator
+Samples = NDArray[np.int16]
+
+# Never multiples of four only: words of 32 spikes, unrolled loops and vectors have their edges here.
+N_NEURONS: Final = (1, 2, 3, 5, 7, 16, 21, 31, 32, 33, 37, 63, 64, 65, 90, 127, 129, 160, 200, 255, 256, 257, 301)
+LABELS: Final = ("yes", "no", "é", '"quoted"', "*/", "a b", "\\", "??/", "%d", "ja'")
+INT16: Final = (-32768, 32767)
+
+
+def random_model(random_: random.Random, largest: int = N_NEURONS[-1]) -> Model:
+    """A valid model of at most `largest` neurons. How many there are is drawn last, so that a smaller `largest` keeps the rest."""
+    live = random_.random() < 0.25
+    frontend = _frontend(random_, live)
+    encoder = _encoder(random_)
+    reservoir = _reservoir(random_)
+    readout = _readout(random_, live, reservoir["steps_per_frame"])
+    decision = _decision(random_, frontend["level"], live)
+    labels = [f"{LABELS[i % len(LABELS)]} {i}" for i in range(random_.choice((1, 2, 2, 3, 5, 10, 12, 40)))]
+    rng = np.random.default_rng(random_.getrandbits(63))
+    reservoir["n_neurons"] = n = random_.choice([size for size in N_NEURONS if size <= largest])
+
+    tables = _frontend_tables(rng, frontend)
+    tables |= _encoder_tables(rng, encoder, frontend["n_bands"], n)
+    tables |= _reservoir_tables(rng, reservoir, encoder)
+    tables |= _readout_tables(rng, readout, len(labels), n)
+    manifest = Manifest(
+        name="random",
+        labels=tuple(labels),
+        frontend=Frontend(**frontend),
+        encoder=Encoder(**encoder),
+        reservoir=Reservoir(**reservoir),
+        readout=Readout(**readout),
+        decision=Decision(**decision),
+    )
+    return Model(manifest, tables)
+
+
+def _frontend(random_: random.Random, live: bool) -> dict[str, Any]:
+    sample_hz = random_.choice((8000, 16000))
+    window = random_.choice((128, 256, 512, 1024))
+    hop = random_.choice((*(sample_hz * ms // 1000 for ms in (5, 8, 10, 13, 16)), 37, 101, 255, 1024))
+    return {
+        "sample_hz": sample_hz,
+        "hop_samples": min(hop, window),
+        "window_samples": window,
+        "n_bands": random_.choice((1, 2, 3, 7, 8, 12, 17, 20, 24, 31, 32)),
+        "level": "running_peak" if live else random_.choice(("segment_peak", "running_peak")),
+        "range_gain": random_.choice((1, 2, 4)),
+        "release_q8": random_.choice((1, 7, 60, 256, 1000, 9000, 65280)),
+    }
+
+
+def _frontend_tables(rng: Rng, frontend: dict[str, Any]) -> dict[str, Table]:
+    """Twiddles are what the format says they are; windows and bands are any."""
+    n, bands = frontend["window_samples"], frontend["n_bands"]
+    angle = 2 * np.pi * np.arange(n // 2) / n
+    tables = {
+        "window_q15": _one_of(
+            rng,
+            lambda: 32767 * (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(n) / n)),
+            lambda: 32767 * (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(n) / n)),
+            lambda: np.full(n, 32767),
+            lambda: rng.integers(0, 32768, n),
+            lambda: rng.choice((0, 32767), n),
+        ),
+        "twiddle_q15": 32767 * np.stack([np.cos(angle), -np.sin(angle)], axis=1),
+    }
+    first, last = 1, n // 2
+    if rng.random() < 0.6:  # neighbours, as in a filter bank
+        edges = np.sort(rng.choice(np.arange(first, last), bands + 1, replace=False))
+        start, end = edges[:-1], np.minimum(edges[1:] + rng.integers(0, 4, bands), last)
+    else:  # anywhere, each overlapping others, the first one as wide as can be
+        start = rng.integers(first, last, bands)
+        end = np.minimum(start + rng.integers(1, 40, bands), last)
+        start[0], end[0] = first, last
+    tables |= {"mel_start": start, "mel_end": end}
+    n_weights = int((end - start).sum())
+    tables["mel_weight_q8"] = _one_of(
+        rng,
+        lambda: rng.integers(0, 256, n_weights),
+        lambda: np.full(n_weights, 255),
+        lambda: rng.choice((0, 1, 255), n_weights),
+    )
+    return _typed(tables, window_q15="<i2", twiddle_q15="<i2", mel_start="<u2", mel_end="<u2", mel_weight_q8="u1")
+
+
+def _encoder(random_: random.Random) -> dict[str, Any]:
+    by_taps = random_.random() < 0.6
+    return {
+        "kind": "current" if by_taps else "delta",
+        "shift": random_.randint(0, 8),
+        "n_taps": random_.choice((1, 2, 3, 8, 16, 31, 32)) if by_taps else 0,
+        "max_delay_frames": random_.choice((0, 0, 1, 2, 5, 17, 63, 64)) if by_taps else 0,
+        "delta": 0 if by_taps else random_.choice((1, 2, 5, 12, 40, 127)),
+        "n_synapses": 0,
+    }
+
+
+def _encoder_tables(rng: Rng, encoder: dict[str, Any], bands: int, n: int) -> dict[str, Table]:
+    if encoder["kind"] == "current":
+        span = (encoder["max_delay_frames"] + 1) * bands
+        offsets = rng.integers(0, span, (n, encoder["n_taps"]))
+        offsets[0, 0], offsets[-1, -1] = 0, span - 1
+        weights = _weights(rng, offsets.size).reshape(offsets.shape)
+        if rng.random() < 0.5 and encoder["n_taps"] > 7 and weights.min() < weights.max():  # as training draws them
+            weights = np.clip(weights - np.round(weights.mean(axis=1, keepdims=True)), -127, 127)
+        return _typed({"tap_offset": offsets, "tap_weight": weights}, tap_offset="<u2", tap_weight="i1")
+    most = _one_of(rng, lambda: 3 * n, lambda: 9 * n, lambda: 20 * n, lambda: 258, lambda: rng.integers(0, 4))
+    target, weight = _synapses(rng, min(most, 20_000), n)
+    encoder["n_synapses"] = len(target)
+    start = _row_starts(rng, 2 * bands, len(target))
+    tables = {"input_start": start, "input_target": target, "input_weight": weight}
+    return _typed(tables, input_start="<u2", input_target="<u2", input_weight="i1")
+
+
+def _reservoir(random_: random.Random) -> dict[str, Any]:
+    recurrent = random_.random() < 0.7
+    return {
+        "steps_per_frame": random_.choice((1, 2, 3, 5, 8, 16)),
+        "reset": random_.choice(("subtract", "zero")),
+        "refractory_steps": random_.choice((0, 0, 1, 2, 3, 9, 254, 255)),
+        "n_synapses": int(recurrent),
+        "weight_shift": random_.randint(0, 8) if recurrent else 0,
+        "max_delay_steps": random_.choice((1, 1, 2, 3, 7, 16, 31, 127, 128)) if recurrent else 0,
+    }
+
+
+def _reservoir_tables(rng: Rng, reservoir: dict[str, Any], encoder: dict[str, Any]) -> dict[str, Table]:
+    n = reservoir["n_neurons"]
+    drive = (5000 * encoder["n_taps"] ** 0.5 / 2 ** encoder["shift"]) or 90 * 2 ** encoder["shift"]  # of a typical input
+    tables = {
+        "leak_q15": _one_of(
+            rng,
+            lambda: rng.integers(0, 32768, n),
+            lambda: 32768 - (1 << rng.integers(1, 15, n)),
+            lambda: np.full(n, rng.choice((0, 1, 32766, 32767))),
+            lambda: rng.choice((0, 16384, 32767), n),
+        ),
+        "threshold": _one_of(
+            rng,
+            lambda: np.clip(drive * np.exp(rng.uniform(-3, 2, n)), 1, 32767),
+            lambda: np.clip(drive * np.exp(rng.uniform(-1, 1, n)), 1, 32767),
+            lambda: np.exp(rng.uniform(0, np.log(32767), n)),
+            lambda: rng.integers(1, 3, n),
+            lambda: rng.choice((1, 1000, 32767), n),
+        ),
+    }
+    if reservoir["n_synapses"]:
+        most = _one_of(rng, lambda: 2 * n, lambda: 10 * n, lambda: n * min(n, 120), lambda: 258, lambda: 1)
+        target, weight = _synapses(rng, most, n)
+        slots = reservoir["max_delay_steps"]
+        delays = _one_of(rng, lambda: rng.integers(1, slots + 1, n), lambda: np.full(n, slots), lambda: np.full(n, 1))
+        delays[-1] = slots
+        reservoir["n_synapses"] = len(target)
+        tables |= {"delay_steps": delays, "recurrent_start": _row_starts(rng, n, len(target))}
+        tables |= {"recurrent_target": target, "recurrent_weight": weight}
+    types = {"leak_q15": "<u2", "threshold": "<i2", "delay_steps": "u1"}
+    return _typed(tables, **types, recurrent_start="<u4", recurrent_target="<u2", recurrent_weight="i1")
+
+
+def _readout(random_: random.Random, live: bool, steps: int) -> dict[str, Any]:
+    trace = live or random_.random() < 0.4
+    leak = random_.choice((0, 1, 20000, 31000, 32700, 32767)) if trace else 0
+    most = (65536 * (32768 - leak) - 1) // (32768 * steps)  # the trace then stays below 2^16
+    return {
+        "state": "trace" if trace else "counts",
+        "transform": random_.choice(("sqrt", "linear")),
+        "n_windows": 1 if live else random_.choice((1, 2, 3, 5, 8)),
+        "window_by": random_.choice(("energy", "length")),
+        "length_feature": not live and random_.random() < 0.5,
+        "trace_leak_q15": leak,
+        "trace_gain": random_.choice((most, most, most // 2, most // 7)) if trace else 0,
+    }
+
+
+def _readout_tables(rng: Rng, readout: dict[str, Any], n_classes: int, n: int) -> dict[str, Table]:
+    shape = (readout["n_windows"], n_classes, n)
+    weights = _one_of(
+        rng,
+        lambda: _weights(rng, int(np.prod(shape))).reshape(shape),
+        lambda: rng.integers(-127, 128, shape),
+        lambda: np.repeat(_weights(rng, shape[0] * n).reshape(shape[0], 1, n), n_classes, axis=1),  # all classes tie
+    )
+    tables = {
+        "readout_weight": weights,
+        "bias": _one_of(
+            rng, lambda: np.zeros(n_classes), lambda: rng.integers(-2, 3, n_classes),
+            lambda: rng.integers(-(10**5), 10**5, n_classes), lambda: rng.choice((-(2**30), 2**30), n_classes),
+        ),
+    }  # fmt: skip
+    if readout["length_feature"]:
+        tables["length_weight"] = rng.choice((-32767, 32767, 0, 1000), n_classes)
+    return _typed(tables, readout_weight="i1", length_weight="<i2", bias="<i4")
+
+
+def _decision(random_: random.Random, level: str, live: bool) -> dict[str, Any]:
+    max_frames = random_.choice((1, 2, 5, 9, 14, 30, 120, 300))
+    pointer = None
+    if level == "segment_peak" and max_frames > 1 and random_.random() < 0.8:
+        onset_frames = random_.randint(1, min(4, max_frames - 1))
+        pointer = Endpointer(
+            onset=random_.choice((1, 3, 16, 40, 120, 255)),
+            onset_frames=onset_frames,
+            hang_frames=random_.choice((1, 2, 3, 5, 9)),
+            preroll_frames=random_.randint(0, min(10, max_frames - 1 - onset_frames)),
+            floor_rise_q8=random_.choice((1, 20, 256, 2000, 65280)),
+        )
+    every = random_.choice((1, 2, 3, 7, 10, 50))
+    return {"mode": "live" if live else "segment", "every_frames": every, "max_frames": max_frames, "endpointer": pointer}
+
+
+def _weights(rng: Rng, count: int) -> Table:
+    return _one_of(
+        rng,
+        lambda: rng.integers(-127, 128, count),
+        lambda: np.clip(np.round(rng.normal(0, 25, count)), -127, 127),
+        lambda: rng.choice((-127, 127), count),
+        lambda: np.full(count, rng.choice((-127, 127, 1))),
+        lambda: rng.choice((-127, -1, 0, 1, 127), count),
+    )
+
+
+def _synapses(rng: Rng, most: int, n: int) -> tuple[Table, Table]:
+    """Targets and weights, anywhere or all onto one neuron; what a target's weights could sum to beyond int16 is left out."""
+    target = _one_of(rng, lambda: rng.integers(0, n, most), lambda: rng.integers(0, n, most), lambda: np.full(most, n - 1))
+    weight = _weights(rng, most)
+    order = np.argsort(target, kind="stable")
+    fits = np.ones(most, bool)
+    for sign in (1, -1):
+        part = np.maximum(sign * weight[order], 0)
+        running = np.cumsum(part)
+        first = np.searchsorted(target[order], target[order])
+        fits[order] &= running - (running - part)[first] <= 32767
+    return target[fits], weight[fits]
+
+
+def _row_starts(rng: Rng, rows: int, n_synapses: int) -> Table:
+    return np.concatenate([[0], np.sort(rng.integers(0, n_synapses + 1, rows - 1)), [n_synapses]])
+
+
+def _one_of(rng: Rng, *makers: Callable[[], Any]) -> Any:
+    return makers[int(rng.integers(len(makers)))]()
+
+
+def _typed(tables: dict[str, Table], **types: str) -> dict[str, Table]:
+    return {name: np.ascontiguousarray(np.round(table).astype(types[name])) for name, table in tables.items()}
+
+
+def random_recordings(random_: random.Random, model: Model, count: int, longest_frames: int = 40) -> list[Samples]:
+    """Recordings to be run one after the other: bursts of every kind of sound, of any length from none at all."""
+    return [random_recording(random_, model, longest_frames) for _ in range(count)]
+
+
+def random_recording(random_: random.Random, model: Model, longest_frames: int) -> Samples:
+    """Up to `longest_frames` hops, and a part of one: a few stretches, each of one sort of sound."""
+    hop = model.manifest.frontend.hop_samples
+    n_frames = random_.choice((0, 1, longest_frames // 4, longest_frames // 2, longest_frames, longest_frames))
+    n_samples = n_frames * hop + random_.choice((0, 0, 1, hop // 2, hop - 1))
+    kinds = [random_.choice(SOUNDS) for _ in range(random_.choice((1, 2, 3, 6)))]
+    rng = np.random.default_rng(random_.getrandbits(63))
+    ends = np.sort(rng.integers(0, n_samples + 1, len(kinds) - 1)).tolist()
+    parts = [SOUND[kind](rng, end - start) for kind, start, end in zip(kinds, [0, *ends], [*ends, n_samples], strict=True)]
+    return np.clip(np.concatenate(parts), *INT16).astype(np.int16)
+
+
+def _noise(rng: Rng, n: int) -> Table:
+    return rng.uniform(-1, 1, n) * rng.choice((2, 20, 300, 5000, 32768))
+
+
+def _sweep(rng: Rng, n: int) -> Table:
+    low, high = np.sort(rng.uniform(0.001, 0.5, 2))
+    return rng.choice((40, 3000, 32767)) * np.sin(2 * np.pi * np.cumsum(np.linspace(low, high, n)))
+
+
+def _square(rng: Rng, n: int) -> Table:
+    return np.where(np.arange(n) // rng.choice((1, 2, 3, 8, 31)) % 2, 32767, -32768)
+
+
+def _impulses(rng: Rng, n: int) -> Table:
+    return np.where(rng.random(n) < 0.01, rng.choice(INT16, n), 0)
+
+
+SOUND: Final[dict[str, Callable[[Rng, int], Table]]] = {
+    "silence": lambda rng, n: np.zeros(n),
+    "noise": _noise,
+    "tone": lambda rng, n: rng.choice((9, 900, 32767)) * np.sin(rng.uniform(0.01, 3.1) * np.arange(n)),
+    "sweep": _sweep,
+    "square": _square,
+    "extremes": lambda rng, n: rng.choice((-32768, 32767, 0, -1), n),
+    "impulses": _impulses,
+    "constant": lambda rng, n: np.full(n, rng.choice((*INT16, -1, 1000))),
+    "whisper": lambda rng, n: rng.integers(-1, 2, n),
+}
+SOUNDS: Final = tuple(SOUND)

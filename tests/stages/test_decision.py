@@ -1,0 +1,148 @@
+"""Scores -> a class; and where, in a stream, something happens: scenarios by hand, then the C over whole streams."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from kernels import Kernels
+from models import HOP, small_model, sound
+from numpy.typing import NDArray
+
+from lsm_edge import golden
+from lsm_edge.model import Model
+from lsm_edge.stages import decision
+from lsm_edge.target.native import Native
+
+INT32 = st.integers(-(2**31), 2**31 - 1)
+# Frames of 8 ms: opens after 3 loud frames, with 2 before them; closes after 5 quiet ones; at most 30 frames.
+POINTER: dict[str, Any] = {
+    "max_segment_ms": 240.0,
+    "endpointer": {"onset_db": 12.0, "onset_ms": 24.0, "hang_ms": 40.0, "preroll_ms": 16.0, "floor_db_per_s": 6.0},
+}
+
+
+@given(arrays(np.int32, st.integers(1, 12), elements=INT32 | st.integers(-1, 1)))
+def test_the_highest_score_wins_and_the_lowest_index_on_a_tie(kernels: Kernels, scores: NDArray[np.int32]) -> None:
+    want = scores.tolist().index(max(scores.tolist()))
+    assert decision.classify(scores[None].astype(np.int64)) == [want]
+    assert kernels.classify(scores, len(scores)) == want
+
+
+@given(st.integers(0, 65280), st.integers(0, 255), st.integers(1, 65280))
+def test_the_floor_in_c(kernels: Kernels, floor_q8: int, loudness: int, rise_q8: int) -> None:
+    assert kernels.follow_floor(floor_q8, loudness, rise_q8) == min(floor_q8 + rise_q8, loudness << 8)
+
+
+@pytest.fixture(scope="module")
+def pointer() -> Model:
+    model = small_model(decision=POINTER)
+    found = model.manifest.decision.endpointer
+    assert found is not None
+    assert (found.onset, found.onset_frames, found.hang_frames, found.preroll_frames) == (32, 3, 5, 2)
+    assert model.manifest.decision.max_frames == 30
+    return model
+
+
+def segments(model: Model, *stretches: tuple[int, int]) -> list[tuple[int, int]]:
+    """What is found in stretches of (frames, loudness)."""
+    loudness = np.repeat([level for _, level in stretches], [n for n, _ in stretches])
+    frames = np.zeros((len(loudness), 8), np.int64)
+    frames[:, 3] = loudness
+    return decision.segments_of(model, frames)
+
+
+def test_a_word(pointer: Model) -> None:
+    assert segments(pointer, (10, 40), (20, 200), (9, 40)) == [(10 - 2, 10 + 20)]
+
+
+def test_a_word_that_has_not_ended(pointer: Model) -> None:
+    assert segments(pointer, (10, 40), (20, 200), (4, 40)) == []
+
+
+def test_a_click_is_no_word(pointer: Model) -> None:
+    assert segments(pointer, (10, 40), (2, 200), (1, 40), (2, 200), (20, 40)) == []
+
+
+def test_a_gap_within_a_word(pointer: Model) -> None:
+    """Four quiet frames do not end it, five do."""
+    assert segments(pointer, (10, 40), (5, 200), (4, 40), (5, 200), (9, 40)) == [(8, 24)]
+    assert segments(pointer, (10, 40), (5, 200), (5, 40), (5, 200), (9, 40)) == [(8, 15), (20, 25)]
+
+
+def test_a_segment_begins_after_the_last_one_closed(pointer: Model) -> None:
+    """And not before the stream: what is before a segment is never heard twice."""
+    assert segments(pointer, (1, 40), (5, 200), (9, 40)) == [(0, 6)]
+    assert segments(pointer, (10, 40), (5, 200), (5, 40), (9, 200), (9, 40)) == [(8, 15), (20, 29)]
+    assert segments(pointer, (10, 40), (5, 200), (6, 40), (9, 200), (9, 40)) == [(8, 15), (20, 30)]
+    assert segments(pointer, (10, 40), (5, 200), (7, 40), (9, 200), (9, 40)) == [(8, 15), (20, 31)]
+
+
+def test_onset_is_the_floor_and_some(pointer: Model) -> None:
+    assert segments(pointer, (10, 40), (20, 40 + 31), (9, 40)) == []
+    assert segments(pointer, (10, 40), (20, 40 + 32), (9, 40)) == [(8, 30)]
+
+
+def test_the_longest_segment_is_cut_off_and_what_goes_on_becomes_the_floor(pointer: Model) -> None:
+    assert segments(pointer, (10, 40), (200, 200), (20, 40)) == [(8, 38)]
+    # Louder still, it is heard again.
+    assert segments(pointer, (10, 40), (60, 150), (10, 250), (20, 40)) == [(8, 38), (68, 80)]
+
+
+def test_cut_off_while_it_is_ending(pointer: Model) -> None:
+    """At 30 frames, three of which are quiet: those are left out, and quiet is the floor again."""
+    assert segments(pointer, (10, 40), (25, 200), (30, 40)) == [(8, 35)]
+    assert segments(pointer, (10, 40), (25, 200), (3, 40), (10, 200), (9, 40)) == [(8, 35), (38, 48)]
+
+
+def test_the_floor_falls_at_once_and_rises_slowly(pointer: Model) -> None:
+    """6 dB a second are 16 steps in 125 frames."""
+    assert segments(pointer, (1, 40), (200, 60), (20, 60 + 31), (9, 40)) == []
+    assert segments(pointer, (1, 40), (100, 60), (20, 60 + 31), (9, 40)) == [(99, 121)]
+    assert segments(pointer, (50, 90), (1, 10), (20, 42), (9, 10)) == [(49, 71)]
+
+
+def test_a_stream_that_begins_loud_is_its_own_floor(pointer: Model) -> None:
+    assert segments(pointer, (50, 255)) == []
+
+
+def test_without_an_endpointer_nothing_is_found() -> None:
+    assert segments(small_model(), (10, 40), (20, 200), (20, 40)) == []
+
+
+POINTERS = {
+    "as above": POINTER,
+    "no preroll, one frame": {
+        "max_segment_ms": 50.0,
+        "endpointer": {"onset_db": 3.0, "onset_ms": 8.0, "hang_ms": 8.0, "preroll_ms": 0.0, "floor_db_per_s": 60.0},
+    },
+    "as long as can be": {
+        "max_segment_ms": 128.0,
+        "endpointer": {"onset_db": 20.0, "onset_ms": 56.0, "hang_ms": 300.0, "preroll_ms": 64.0, "floor_db_per_s": 0.5},
+    },
+}
+
+
+@pytest.mark.parametrize("name", POINTERS)
+@settings(max_examples=20)
+@given(seed=st.integers(0, 10**6), chunk=st.integers(1, HOP), rest=st.integers(0, HOP - 1))
+def test_streams_in_c(native: Callable[[Model], Native], name: str, seed: int, chunk: int, rest: int) -> None:
+    """In whatever pieces a stream comes, C decides what the golden model decides of the segments it finds."""
+    model = small_model(decision=POINTERS[name])
+    samples = sound(seed, 150, rest=rest)
+    frames = golden.hear(model, samples)
+    found = [frames[first:end] for first, end in decision.segments_of(model, frames)]
+    assert all(0 < len(segment) <= model.manifest.decision.max_frames for segment in found)
+    assert native(model).stream(samples, chunk) == [clip.label for clip in golden.run_frames(model, found)]
+
+
+def test_those_streams_hold_something(native: Callable[[Model], Native]) -> None:
+    for name, least in zip(POINTERS, (2, 10, 2), strict=True):
+        decisions = native(small_model(decision=POINTERS[name])).stream(sound(3, 600))
+        assert len(decisions) >= least
+        assert len(set(decisions)) > 1

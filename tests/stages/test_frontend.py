@@ -1,0 +1,249 @@
+"""Samples -> frames: the transform is a Fourier transform, levels are decibels, and C says the same integers."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from kernels import Kernels, packed, unpacked
+from models import HOP, extremes, small_model, sound
+from numpy.typing import NDArray
+
+from lsm_edge.fixed import Ints
+from lsm_edge.model import Model
+from lsm_edge.stages import frontend
+
+WINDOWS = [128, 256, 512, 1024]
+STEP_DB = 10 * np.log10(2) / 8
+MODELS = {n: small_model(frontend={"window_samples": n, "n_bands": 8}) for n in WINDOWS}
+INT16 = st.integers(-32768, 32767)
+
+
+def points_at_the_ends(n: int) -> Ints:
+    """Complex points (cases, n, 2) that make a transform as large as it can get: |part| <= 2**14, like the window's."""
+    rng, j = np.random.default_rng(1), np.arange(n)
+    impulse = np.zeros((n, n, 2), np.int64)
+    impulse[j, j] = 16384
+    turning = [16384 * np.sqrt(2) * np.exp(2j * np.pi * (j * k / n + turn)) for k in range(n) for turn in (0, 0.125, 0.3)]
+    parts = np.stack([np.real(turning), np.imag(turning)], axis=-1)
+    return np.concatenate(
+        [
+            np.clip(np.round(parts), -16384, 16384).astype(np.int64),
+            rng.choice([-16384, 16384], (100, n, 2)),
+            rng.integers(-16384, 16385, (100, n, 2)),
+            impulse,
+            -impulse,
+            np.full((1, n, 2), 16384),
+            np.full((1, n, 2), -16384),
+            np.full((1, n, 2), -1),
+            np.zeros((1, n, 2), np.int64),
+        ]
+    )
+
+
+@pytest.mark.parametrize("window", WINDOWS)
+def test_the_transform_is_one(window: int) -> None:
+    """Within 1.5 units for each halving, of 16384; and never out of int16, at any stage."""
+    n = window // 2
+    points = points_at_the_ends(n)
+    got = frontend.transform(MODELS[window], points)
+    want = np.fft.fft(points[..., 0] + 1j * points[..., 1]) / n
+    assert np.abs(got[..., 0] + 1j * got[..., 1] - want).max() <= 1.5 * np.log2(n)
+    assert np.abs(got).max() <= 2**14.5 + 12
+
+
+@pytest.mark.parametrize("window", WINDOWS)
+def test_the_transform_in_c(window: int, kernels: Kernels) -> None:
+    """C keeps every stage's points in 16 bits, so equality says that no stage leaves them."""
+    model = MODELS[window]
+    points = points_at_the_ends(window // 2)[:: window // 64]
+    twiddle = packed(model["twiddle_q15"].astype(np.int64))
+    reverse = np.argsort([int(f"{i:0{window.bit_length() - 2}b}"[::-1], 2) for i in range(window // 2)])
+    spectrum = frontend.transform(model, points)
+    power = frontend.bin_power(model, spectrum)
+    for i in range(len(points)):
+        words = packed(points[i])[reverse]
+        kernels.transform(words, twiddle, window // 2)
+        assert (unpacked(words) == spectrum[i]).all()
+        kernels.bin_power(words, twiddle, window // 2)
+        assert (words[1:] == power[i, 1:]).all()
+
+
+@pytest.mark.parametrize("window", WINDOWS)
+def test_power_is_that_of_the_real_signal(window: int) -> None:
+    """The amplitude of every bin, within half a unit for each halving and one, of 8192."""
+    rng, t = np.random.default_rng(2), np.arange(window)
+    samples = np.concatenate(
+        [
+            rng.integers(-16384, 16385, (50, window)),
+            rng.choice([-16384, 16384], (50, window)),
+            np.round(16384 * np.cos(2 * np.pi * np.outer(np.arange(window // 2), t) / window)).astype(np.int64),
+            np.full((1, window), 16384),
+        ]
+    )
+    model = MODELS[window]
+    power = frontend.bin_power(model, frontend.transform(model, samples.reshape(len(samples), -1, 2)))
+    want = np.abs(np.fft.rfft(samples)[:, : window // 2]) / window
+    assert np.abs(np.sqrt(power) - want)[:, 1:].max() <= 1 + 0.5 * np.log2(window)
+    assert power.max() <= 2**30
+    assert not power[:, 0].any()
+
+
+@given(arrays(np.int64, 128, elements=INT16))
+def test_headroom_and_window_in_c(kernels: Kernels, samples: Ints) -> None:
+    model = MODELS[128]
+    headroom, points = frontend.normalise(model, samples[None])
+    assert (np.abs(samples << headroom[0]) <= 32768).all()
+    assert np.abs(points).max() <= 2**14
+    narrow = samples.astype(np.int16)
+    assert kernels.headroom_of(narrow, 128) == headroom[0]
+    words = np.zeros(64, np.uint32)
+    kernels.normalise(words, narrow, model["window_q15"], 128, headroom[0])
+    order = [int(f"{i:06b}"[::-1], 2) for i in range(64)]
+    assert (unpacked(words) == points[0][order]).all()
+
+
+@pytest.mark.parametrize(
+    ("largest", "headroom"), [(0, 0), (-1, 0), (1, 14), (-2, 14), (2, 13), (16383, 1), (16384, 0), (-16384, 1), (-32768, 0)]
+)
+def test_headroom(largest: int, headroom: int) -> None:
+    """As far as the largest sample can be shifted; nothing and minus one, which no shift makes larger, not at all."""
+    samples = np.zeros((1, 128), np.int64)
+    samples[0, 70] = largest
+    assert frontend.normalise(MODELS[128], samples)[0] == [headroom]
+
+
+@given(INT16, INT16)
+def test_emphasis(kernels: Kernels, before: int, x: int) -> None:
+    want = min(max(x - before + (before >> 5), -32768), 32767)
+    assert frontend.emphasise(np.array([before, x]))[1] == want
+    assert kernels.emphasise(x, before) == want
+
+
+def test_emphasis_starts_from_silence() -> None:
+    assert frontend.emphasise(np.array([1000, 1000])).tolist() == [1000, 1000 - 1000 + 31]
+
+
+def tone(hz: float, amplitude: float, n: int = 4096, sample_hz: int = 8000) -> NDArray[np.int16]:
+    return np.round(amplitude * np.sin(2 * np.pi * hz * np.arange(n) / sample_hz)).astype(np.int16)
+
+
+def centres_hz(n_bands: int, low: float = 80.0, high: float = 3900.0) -> NDArray[np.float64]:
+    mel = np.linspace(*(2595 * np.log10(1 + np.array([low, high]) / 700)), n_bands + 2)[1:-1]
+    return np.asarray(700 * (10 ** (mel / 2595) - 1))
+
+
+@pytest.fixture(scope="module")
+def speech() -> Model:
+    """A front end as it is used: 20 bands of 256 samples at 8 kHz."""
+    return small_model(frontend={"window_samples": 256, "n_bands": 20})
+
+
+@pytest.mark.parametrize("band", range(20))
+def test_a_tone_is_loudest_in_its_band(speech: Model, band: int) -> None:
+    frames = frontend.frames_of(speech, tone(centres_hz(20)[band], 2000))[8:]
+    assert (frames.argmax(axis=1) == band).all()
+
+
+@pytest.mark.parametrize("band", [3, 10, 19])
+@pytest.mark.parametrize("fall_db", [6.02, 20, 40])
+def test_levels_are_decibels(speech: Model, band: int, fall_db: float) -> None:
+    """A tone that is 40 dB softer reads 40 / 0.376 = 106 steps lower: block floating point loses nothing on the way."""
+    loud = frontend.frames_of(speech, tone(centres_hz(20)[band], 2000))[8:, band]
+    soft = frontend.frames_of(speech, tone(centres_hz(20)[band], 2000 * 10 ** (-fall_db / 20)))[8:, band]
+    assert loud.max() < 255
+    assert np.abs(loud - soft - fall_db / STEP_DB).max() <= 2
+
+
+def test_full_scale_saturates(speech: Model) -> None:
+    assert (frontend.frames_of(speech, tone(2300, 32767))[8:].max(axis=1) == 255).all()
+
+
+def test_silence_is_level(speech: Model) -> None:
+    """Digital silence is as loud as the offset says, in every band: 1024 / 32."""
+    assert (frontend.frames_of(speech, np.zeros(1000, np.int64)) == 32).all()
+
+
+def test_a_frame_is_due_after_each_whole_hop(speech: Model) -> None:
+    for n, frames in [(0, 0), (HOP - 1, 0), (HOP, 1), (2 * HOP - 1, 1), (10 * HOP + 5, 10)]:
+        assert frontend.frames_of(speech, np.ones(n, np.int64)).shape == (frames, 20)
+
+
+def test_a_window_is_the_last_samples_and_zero_before_the_start() -> None:
+    """The first frame of a sound is that of the same sound after silence; later samples change no earlier frame."""
+    model, samples = MODELS[256], sound(5, 20).astype(np.int64)
+    frames = frontend.frames_of(model, samples)
+    after_silence = frontend.frames_of(model, np.concatenate([np.zeros(6 * HOP, np.int64), samples]))
+    assert (after_silence[6:] == frames).all()
+    assert (frontend.frames_of(model, samples[: 7 * HOP + 3]) == frames[:7]).all()
+    # Nothing older than the window is heard, and the one sample before it that pre-emphasis looks back at.
+    assert (frontend.frames_of(model, samples[5 * HOP :])[4:] == frames[9:]).all()
+
+
+@pytest.mark.parametrize("window", WINDOWS)
+def test_levels_in_c(window: int, kernels: Kernels) -> None:
+    model = MODELS[window]
+    twiddle = packed(model["twiddle_q15"].astype(np.int64))
+    for samples in [*extremes(window + 11).values(), sound(9, 40)[-window:], sound(10, 40)[-window:]]:
+        narrow = np.ascontiguousarray(samples[-window:])
+        headroom = kernels.headroom_of(narrow, window)
+        words, got = np.zeros(window // 2, np.uint32), np.zeros(8, np.uint8)
+        kernels.normalise(words, narrow, model["window_q15"], window, headroom)
+        kernels.transform(words, twiddle, window // 2)
+        kernels.bin_power(words, twiddle, window // 2)
+        tables = (model["mel_start"], model["mel_end"], model["mel_weight_q8"])
+        kernels.band_levels(got, words, *tables, 8, headroom)
+        assert (got == frontend.levels(model, narrow.astype(np.int64)[None])[0]).all()
+
+
+def test_bands_sum_their_own_bins(speech: Model) -> None:
+    power = np.zeros((1, 128), np.int64)
+    power[0, 5], power[0, 40] = 1000, 2**30
+    weights = dict.fromkeys(range(20), 0)
+    used = 0
+    for band, (start, end) in enumerate(zip(speech["mel_start"].tolist(), speech["mel_end"].tolist(), strict=True)):
+        for i in range(start, end):
+            weights[band] += int(power[0, i]) * int(speech["mel_weight_q8"][used])
+            used += 1
+    assert frontend.band_power(speech, power)[0].tolist() == list(weights.values())
+    everything = frontend.band_power(speech, np.full((1, 128), 2**30))
+    assert everything.max() < 2**47
+
+
+@pytest.mark.parametrize(("gain", "db"), [(1, 96), (2, 48), (4, 24)])
+@given(frames=arrays(np.int64, (6, 8), elements=st.integers(0, 255)))
+def test_levelling_by_the_segments_peak(kernels: Kernels, gain: int, db: int, frames: Ints) -> None:
+    model = small_model(frontend={"range_db": db})
+    peak = int(frames.max())
+    want = [[max(255 - gain * (peak - b), 0) for b in frame] for frame in frames.tolist()]
+    assert frontend.level_by_segment_peak(model, frames).tolist() == want
+    got = frames.astype(np.uint8)
+    kernels.level_by_peak(got, got.size, kernels.loudest_of(got, got.size), gain)
+    assert got.tolist() == want
+
+
+@given(frames=arrays(np.int64, (40, 8), elements=st.integers(0, 255)), quiet=st.integers(0, 39))
+def test_levelling_by_a_running_peak(kernels: Kernels, frames: Ints, quiet: int) -> None:
+    """It rises at once, falls by `release_q8` a frame, never below zero, and starts at zero."""
+    model = small_model(frontend={"level": "running_peak", "release_db_per_s": 300.0})
+    release = model.manifest.frontend.release_q8
+    frames[quiet:] >>= 5
+    got, peak_q8, c_peak = frontend.level_by_running_peak(model, frames), 0, 0
+    for t, frame in enumerate(frames.tolist()):
+        peak_q8 = max(max(peak_q8 - release, 0), 256 * max(frame))
+        want = [max(255 - 2 * ((peak_q8 >> 8) - b), 0) for b in frame]
+        assert got[t].tolist() == want
+        levels = frames[t].astype(np.uint8)
+        c_peak = kernels.running_peak(c_peak, kernels.loudest_of(levels, 8), release)
+        assert c_peak == peak_q8
+        kernels.level_by_peak(levels, 8, c_peak >> 8, 2)
+        assert levels.tolist() == want
+
+
+def test_levelling_nothing(kernels: Kernels) -> None:
+    nothing = np.zeros((0, 8), np.int64)
+    assert frontend.level_by_segment_peak(MODELS[128], nothing).shape == (0, 8)
+    assert frontend.level_by_running_peak(MODELS[128], nothing).shape == (0, 8)
+    assert kernels.loudest_of(nothing.astype(np.uint8), 0) == 0
