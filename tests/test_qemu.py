@@ -5,8 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import importlib.util
-import os
-import shutil
+import socket
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +13,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from models import extremes, sound
+from needs import missing, need
 from numpy.typing import NDArray
 from sample_models import sample_model
 
@@ -27,17 +28,20 @@ from lsm_edge.target.codegen import generate_library, generate_project, write_fi
 from lsm_edge.target.qemu import MACHINES, QemuCore, machine_for, qemu_version, run_console
 
 MICROBIT, M4 = MACHINES["microbit"], MACHINES["mps2-an386"]
+SILENT = np.zeros(0, np.int16)
 
 
-def need(*tools: str) -> None:
-    """A missing tool skips a test, but fails it in CI."""
-    for tool in tools:
-        if not (shutil.which(tool) or (tool.isalpha() and importlib.util.find_spec(tool))):
-            (pytest.fail if os.environ.get("CI") else pytest.skip)(f"{tool} is not installed")
+def need_package(name: str) -> None:
+    if importlib.util.find_spec(name) is None:
+        missing(name)
 
 
 def need_machine(machine: qemu.Machine, toolchain: str = "gcc") -> None:
-    need(machine.program, "ziglang" if machine.core == "riscv32" or toolchain == "zig" else "arm-none-eabi-gcc")
+    need(machine.program)
+    if machine.core == "riscv32" or toolchain == "zig":
+        need_package("ziglang")
+    else:
+        need("arm-none-eabi-gcc")
 
 
 @pytest.fixture(scope="session")
@@ -50,17 +54,6 @@ def environment(monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
     """No test touches the user's cache."""
     monkeypatch.setenv("LSM_EDGE_CACHE", str(cache))
     monkeypatch.delenv("LSM_EDGE_TOOLCHAIN", raising=False)
-
-
-def noise(n_samples: int) -> NDArray[np.int16]:
-    """From silence to full scale."""
-    rng = np.random.default_rng(n_samples)
-    loud = rng.normal(size=n_samples) * np.geomspace(1, 60000, n_samples)
-    return loud.clip(-32768, 32767).astype(np.int16)
-
-
-def square_wave(n_samples: int) -> NDArray[np.int16]:
-    return np.where(np.arange(n_samples) // 5 % 2, 32767, -32768).astype(np.int16)
 
 
 def golden(model: Model, samples: NDArray[np.int16]) -> Taps:
@@ -80,7 +73,7 @@ def arm_core(name: str) -> QemuCore:
 @pytest.mark.parametrize("machine", MACHINES.values(), ids=lambda machine: machine.id)
 def test_every_core_leaves_the_golden_models_integers(machine: qemu.Machine, name: str) -> None:
     need_machine(machine)
-    model, samples = sample_model(name), noise(2000)
+    model, samples = sample_model(name), sound(1, 30)
     taps = QemuCore(model, machine).tap(samples)
     assert differing(taps, golden(model, samples)) == []
     assert {name: array.dtype.str for name, array in taps.items()} == {
@@ -90,28 +83,32 @@ def test_every_core_leaves_the_golden_models_integers(machine: qemu.Machine, nam
 
 def test_another_compiler_changes_nothing() -> None:
     need_machine(M4, "zig")
-    model, samples = sample_model("live-delta"), noise(1500)
+    model, samples = sample_model("live-delta"), sound(2, 20)
     assert differing(QemuCore(model, M4, toolchain="zig").tap(samples), golden(model, samples)) == []
 
 
-@pytest.mark.parametrize(
-    "samples", [noise(0), square_wave(3000), np.zeros(700, np.int16)], ids=["none", "square", "silence"]
-)
-def test_extremes(samples: NDArray[np.int16]) -> None:
+@pytest.mark.parametrize("name", ["silence", "steepest", "slow square", "minus one"])
+def test_extremes(name: str) -> None:
+    need_machine(M4)
+    core, samples = arm_core("segment"), extremes(1000)[name]
+    assert differing(core.tap(samples), golden(core.model, samples)) == []
+
+
+def test_a_recording_may_be_empty() -> None:
     need_machine(M4)
     core = arm_core("segment")
-    assert differing(core.tap(samples), golden(core.model, samples)) == []
+    assert differing(core.tap(SILENT), golden(core.model, SILENT)) == []
 
 
 def test_chunks_change_nothing() -> None:
     need_machine(M4)
-    core, samples = arm_core("segment"), noise(1000)
+    core, samples = arm_core("segment"), sound(3, 15, rest=9)
     assert differing(core.tap(samples, chunk=7), core.tap(samples)) == []
 
 
 def test_one_wrong_bit_is_seen() -> None:
     need_machine(M4)
-    model, samples = sample_model("segment"), noise(1500)
+    model, samples = sample_model("segment"), sound(2, 20)
     library = generate_library(model.replace(bias=model["bias"] ^ 1))
     taps = QemuCore(model, M4, library=library).tap(samples)
     assert differing(taps, golden(model, samples)) == ["readout.scores"]
@@ -131,7 +128,7 @@ def broken_core(code: str, machine: qemu.Machine) -> QemuCore:
 def test_a_fault_is_told(machine: qemu.Machine) -> None:
     core = broken_core("__builtin_trap();", machine)
     with pytest.raises(MismatchError, match=rf"{machine.id}.*the core took an exception"):
-        core.tap(noise(300))
+        core.tap(sound(4, 5))
 
 
 @pytest.mark.parametrize(
@@ -139,20 +136,20 @@ def test_a_fault_is_told(machine: qemu.Machine) -> None:
     [
         ("return LSM_ERR_STATE;", r"lsm_push\(\) refuses"),
         ("return LSM_MORE;", "leaves 0 bytes of frontend.frame, expected"),
-        ("for (;;) { __asm__ volatile(\"\"); }", "has not ended after 0.5 s"),
+        ('for (;;) { __asm__ volatile(""); }', "has not ended after 0.5 s"),
     ],
 )
 def test_a_library_that_does_not_do_its_work_is_told(code: str, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
     core = broken_core(code, M4)
     monkeypatch.setattr(qemu, "RUN_LIMIT_S", 0.5)
     with pytest.raises(MismatchError, match=message):
-        core.tap(noise(300))
+        core.tap(sound(4, 5))
 
 
 def test_a_chunk_of_more_than_a_hop_is_refused() -> None:
     need_machine(M4)
     with pytest.raises(MismatchError, match="LSM_HOP_SAMPLES at a time"):
-        arm_core("segment").tap(noise(300), chunk=2000)
+        arm_core("segment").tap(sound(4, 5), chunk=2000)
 
 
 @pytest.mark.parametrize("memory", ["code_bytes", "ram_bytes"])
@@ -195,7 +192,8 @@ def image(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Image:
 
     @functools.cache
     def build(name: str) -> tuple[Model, Path]:
-        need("qemu-system-arm", "arm-none-eabi-gcc", "SCons")
+        need_machine(M4)
+        need_package("SCons")
         model, board = sample_model(name), load_board("nucleo_f446re")
         project = tmp_path_factory.mktemp("project") / name
         write_files(project, generate_project(model, board))
@@ -226,7 +224,7 @@ def test_a_boards_image_answers_as_the_golden_model(
 ) -> None:
     model, elf = image(name)
     started.clear()
-    recordings = [noise(2500), noise(0), square_wave(1001)]
+    recordings = [sound(5, 30), SILENT, extremes(1001)["noise"]]
     answers = run_console(model, elf, load_board("nucleo_f446re"), recordings)
     for answer, samples in zip(answers, recordings, strict=True):
         taps = golden(model, samples)
@@ -238,7 +236,7 @@ def test_an_image_of_another_model_is_told(image: Image, started: list[subproces
     _, elf = image("endpointer")
     started.clear()
     with pytest.raises(MismatchError, match=r"firmware\.elf: on netduinoplus2: its banner should name model"):
-        run_console(sample_model("live"), elf, load_board("nucleo_f446re"), [noise(0)])
+        run_console(sample_model("live"), elf, load_board("nucleo_f446re"), [SILENT])
     assert [process.poll() is None for process in started] == [False]
 
 
@@ -260,6 +258,27 @@ def test_a_silent_image_is_told(
     with pytest.raises(MismatchError, match="has not answered for 1e-06 s"):
         run_console(model, elf, load_board("nucleo_f446re"), [])
     assert [process.poll() is None for process in started] == [False]
+
+
+def test_a_frame_that_came_too_slowly_is_sent_again() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        theirs.sendall(b"error frame\n" + b"more\n" + 3 * b"error frame\n")
+        wire = qemu._Wire(ours)
+        assert wire._ask("s", "more", samples=[1, -2]) == "more"
+        once, again = theirs.recv(100).split(b"\xa5")[1:]
+        assert once == again
+        with pytest.raises(MismatchError, match="answers 'error frame' to operation 'e'"):
+            wire._ask("e", "ready")
+
+
+def test_a_failed_self_test_is_told() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        model = sample_model("segment")
+        theirs.sendall(f"lsm-edge model={model.digest} selftest=answer\n".encode())
+        with pytest.raises(MismatchError, match="its self-test does not pass"):
+            qemu._Wire(ours).greet(model)
 
 
 def test_console_needs_an_image_and_a_machine(tmp_path: Path) -> None:

@@ -13,8 +13,12 @@ want gcc gcc libc6-dev
 want arm-none-eabi-gcc gcc-arm-none-eabi
 [ "$kind" = demo ] || {
     want g++ g++
-    want clang clang
+    want clang clang libclang-rt-14-dev
+    want clang-tidy clang-tidy
+    want cppcheck cppcheck
     want espeak-ng espeak-ng
+    want qemu-system-arm qemu-system-arm
+    want qemu-system-riscv32 qemu-system-misc
 }
 "$python" -c 'import ensurepip' 2>/dev/null || packages="$packages python3-venv"
 if [ -n "$packages" ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then

@@ -60,7 +60,7 @@ class Machine:
 _KIB, _MIB = 1 << 10, 1 << 20
 _NRF51_BYTES: Final = ("-global", f"nrf51-soc.flash-size={_MIB}", "-global", f"nrf51-soc.sram-size={128 * _KIB}")
 # Memory maps: QEMU's hw/arm/nrf51_soc.c (here with more memory than a micro:bit has), mps2.c, mps2-tz.c (secure
-# addresses: the core starts there), stm32f405_soc.c, hw/riscv/virt.c (one memory, cut in two).
+# addresses: the core starts there), hw/riscv/virt.c (one memory, cut in two).
 MACHINES: Final[Mapping[str, Machine]] = {
     machine.id: machine
     for machine in (
@@ -72,7 +72,7 @@ MACHINES: Final[Mapping[str, Machine]] = {
         Machine("virt", "riscv32", 0x80000000, 8 * _MIB, 0x80800000, 8 * _MIB, ("-bios", "none")),
     )
 }
-# Machines on which a board's own image runs: same memory, same USART at the same place.
+# Machines on which a board's own image runs: same flash, RAM and USART at the same places (hw/arm/stm32f405_soc.c).
 CONSOLE_MACHINES: Final[Mapping[str, str]] = {"nucleo_f446re": "netduinoplus2"}
 
 _FLAGS: Final = (
