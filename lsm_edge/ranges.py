@@ -1,96 +1,363 @@
-"""Worst cases of every accumulator, from the tables and over all possible inputs (not observed extremes).
+"""Worst cases of every integer that is computed, from the tables and over all possible inputs: proven, not observed.
 
-Each `Range` becomes the comment above a table; one that fits nowhere refuses the model (`RangeError`).
+Intervals are carried through the stages in the order in which samples pass them; all arithmetic is exact. Each `Range`
+becomes a comment over a table, an `LSM_ASSERT` in the generated C and a row of the certificate; an integer that could
+leave its type without being meant to refuses the model. `docs/numerics.md` section 9 says how each bound is derived.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import pairwise
+from math import isqrt
+from typing import Any
 
 import numpy as np
 
 from lsm_edge.errors import RangeError
-from lsm_edge.fixed import Ints
+from lsm_edge.fixed import INT16_MAX, INT16_MIN, Q15_ONE, Ints, decay_q15, log2_q8, saturate_int16, sqrt_floor
 from lsm_edge.model import Model
+from lsm_edge.stages.frontend import LEVEL_OFFSET_Q8, LEVEL_SHIFT
+from lsm_edge.stages.readout import ACTIVITY_BASE, ACTIVITY_FLOOR
+
+_ROOT_TWO_Q16 = 92682  # above 2^16 * sqrt(2), as is half of it above 2^16 * sqrt(1 / 2)
 
 
 @dataclass(frozen=True)
 class Range:
-    """Where `quantity` of `stage` can go, and whether it fits its type or saturates at its ends, by design."""
+    """Where `quantity` of `stage` can go, and the C type that holds it.
+
+    One with an `accumulator` is computed in that wider type and saturates, by design, when it is narrowed to `type`.
+    `table` is the one whose comment says all this.
+    """
 
     stage: str
     quantity: str
+    meaning: str
     low: int
     high: int
-    bits: int
-    saturates: bool = False
-    signed: bool = True
+    type: str
+    accumulator: str = ""
+    table: str = ""
 
     @property
     def fits(self) -> bool:
-        """Whether no value leaves the type."""
-        magnitude = self.bits - self.signed
-        return -(self.signed << magnitude) <= self.low and self.high < 1 << magnitude
+        """Whether no value leaves the type in which it is computed."""
+        return self._within(self.accumulator or self.type)
+
+    @property
+    def verdict(self) -> str:
+        """`cannot overflow`; `saturates, by design`; or `OVERFLOWS`, which no generated model has."""
+        if self._within(self.type):
+            return "cannot overflow"
+        return "saturates, by design" if self.fits and self.accumulator else "OVERFLOWS"
+
+    @property
+    def kept(self) -> tuple[int, int]:
+        """Lowest and highest value after saturation."""
+        lowest, highest = _ends(self.type)
+        return max(self.low, lowest), min(self.high, highest)
+
+    def as_row(self) -> dict[str, Any]:
+        """For the certificate: plain JSON values."""
+        keys = ("stage", "quantity", "meaning", "low", "high", "type")
+        return {**{key: getattr(self, key) for key in keys}, "verdict": self.verdict}
 
     def __str__(self) -> str:
-        verdict = "cannot overflow" if self.fits else "saturates, by design" if self.saturates else "OVERFLOWS"
-        return f"{self.quantity} in [{self.low}, {self.high}]: {'' if self.signed else 'u'}int{self.bits}_t {verdict}"
+        return f"{self.meaning} in [{self.low}, {self.high}]: {self.type} {self.verdict}"
+
+    def _within(self, type_: str) -> bool:
+        lowest, highest = _ends(type_)
+        return lowest <= self.low and self.high <= highest
+
+
+def _ends(type_: str) -> tuple[int, int]:
+    """Lowest and highest value of an integer type of C."""
+    bits = int(type_.removeprefix("u").removeprefix("int").removesuffix("_t"))
+    return (0, (1 << bits) - 1) if type_.startswith("u") else (-(1 << bits - 1), (1 << bits - 1) - 1)
 
 
 def ranges_of(model: Model) -> dict[str, Range]:
-    """Table name (and `trace`) -> the range of what is accumulated over it.
+    """`stage.quantity` -> its range, in the order of the stages.
 
     Raises:
-        RangeError: an accumulator that must not overflow could.
+        RangeError: an integer that must not overflow could.
     """
-    manifest = model.manifest
-    bands, neurons = manifest.frontend.n_bands, manifest.reservoir.n_neurons
-    found: dict[str, Range] = {}
-    weights = model["mel_weight_q8"].astype(np.int64)
-    edges = np.cumsum(np.concatenate([[0], model["mel_end"].astype(np.int64) - model["mel_start"]]))
-    heaviest = max(int(weights[a:b].sum()) for a, b in pairwise(edges.tolist()))
-    found["mel_weight_q8"] = Range("frontend", "a band's power", 0, heaviest << 30, 64)
-    if manifest.encoder.kind == "current":
-        low, high = _sums(model["tap_weight"].astype(np.int64), 255)
-        found["tap_weight"] = Range("encoder", "a neuron's tap sum", low, high, 32)
+    membrane = membrane_of(model)
+    found = [
+        *_frontend(model),
+        *_encoder(model),
+        *_reservoir(model, membrane),
+        *_readout(model, membrane.fires),
+        *_decision(model),
+    ]
+    for item in found:
+        if not item.fits:
+            lowest, highest = _ends(item.accumulator or item.type)
+            table = f" (table {item.table})" if item.table else ""
+            raise RangeError(f"{item.stage}: {item}{table}; allowed: {lowest} to {highest}")
+    return {f"{item.stage}.{item.quantity}": item for item in found}
+
+
+def _frontend(model: Model) -> Iterator[Range]:
+    manifest = model.manifest.frontend
+
+    def said(quantity: str, meaning: str, low: int, high: int, type_: str, **more: str) -> Range:
+        return Range("frontend", quantity, meaning, low, high, type_, **more)
+
+    # x - x' + (x' >> 5) rises with x and falls with x'.
+    low, high = INT16_MIN - INT16_MAX + (INT16_MAX >> 5), INT16_MAX - INT16_MIN + (INT16_MIN >> 5)
+    yield said("emphasised", "an emphasised sample", low, high, "int16_t", accumulator="int32_t")
+
+    heaviest = int(model["window_q15"].max())
+    low, high = INT16_MIN * heaviest, INT16_MAX * heaviest
+    yield said("shifted_window", "a shifted window weight", 0, heaviest << 14, "int32_t")
+    yield said("windowed", "a windowed sample times 2^16", low, high, "int32_t", table="window_q15")
+    yield said("point", "a part of a point before the transform", low >> 16, high >> 16, "int16_t")
+
+    lengths = _lengths_q16(model)
+    longest, last, product = lengths.longest >> 16, lengths.last, lengths.product
+    yield said("twiddled", "a part of a point times a twiddle", -product, product, "int32_t", table="twiddle_q15")
+    yield said("spectrum", "a part of a point in the transform", -longest, longest, "int16_t", table="twiddle_q15")
+
+    # Of half sum E and half difference O of two points, |E| + |O| <= sqrt(2) * longest; each part may be cut by 1/2,
+    # so each of the two by sqrt(1/2). Then w * O is cut by sqrt(2) and halved, and the sum cut by sqrt(1/2).
+    gain = max(lengths.gain_q15, Q15_ONE)
+    mixed = (last * _ROOT_TWO_Q16 >> 16) + 1 + _ROOT_TWO_Q16
+    length = (mixed * gain >> 16) + 1 + _ROOT_TWO_Q16
+    product = (last + _ROOT_TWO_Q16 // 2) * lengths.gain_q15 >> 16
+    power = length * length >> 32
+    yield said("unmixed", "a part of a half difference times a twiddle", -product, product, "int32_t")
+    yield said("bin_square", "the square of a part of a bin", 0, power, "int32_t")
+    yield said("bin_power", "a bin's power", 0, power, "uint32_t")
+    starts = np.cumsum(model["mel_end"].astype(np.int64) - model["mel_start"])[:-1]
+    weights = np.add.reduceat(model["mel_weight_q8"].astype(np.int64), np.concatenate([[0], starts]))
+    band = power * int(weights.max())
+    yield said("band_power", "a band's power", 0, band, "uint64_t", table="mel_weight_q8")
+    low = LEVEL_OFFSET_Q8 - 512 * 14 >> LEVEL_SHIFT
+    high = int(log2_q8(np.array(band))) + LEVEL_OFFSET_Q8 >> LEVEL_SHIFT
+    yield said("level", "a band's level", low, high, "uint8_t", accumulator="int32_t")
+    low = 255 - 255 * manifest.range_gain
+    yield said("levelled", "a level under its peak", low, 255, "uint8_t", accumulator="int32_t")
+    if manifest.level == "running_peak":
+        yield said("peak_q8", "the running peak", 0, 255 << 8, "uint16_t")
+
+
+@dataclass(frozen=True)
+class _Lengths:
+    """How long a complex point can get in the transform, at any stage of it and at its end, in 1/65536."""
+
+    longest: int
+    last: int
+    product: int  # of a part of a point and a twiddle, in ones
+    gain_q15: int
+
+
+def _lengths_q16(model: Model) -> _Lengths:
+    """Carry the longest that each point can be through the butterflies: (a + w b) / 2 is at most (|a| + |w| |b|) / 2.
+
+    In bit-reversed order neighbours are half of the points apart, so every stage folds the bounds once. Cutting off
+    adds less than sqrt(1/2) to a halved point, and as much again, after halving, to a product with a twiddle.
+    """
+    parts = (model["window_q15"].astype(np.int64).reshape(-1, 2) + 1) >> 1  # floor(-2^15 * window / 2^16)
+    lengths = np.array([isqrt(square << 32) + 1 for square in (parts**2).sum(axis=1).tolist()], np.int64)
+    gain = isqrt(int((model["twiddle_q15"].astype(np.int64) ** 2).sum(axis=1).max())) + 1
+    span, longest, product = 1, 0, 0
+    while len(lengths) > 1:
+        a, b = np.split(lengths, 2)
+        if span >= 4:
+            product = max(product, int(b.max()) * gain >> 16)
+            b = (b * gain >> 15) + 1 + _ROOT_TWO_Q16
+        lengths = (a + b + 1 + _ROOT_TWO_Q16) >> 1
+        longest = max(longest, int(lengths.max()))
+        span *= 2
+    return _Lengths(longest, int(lengths[0]), product, gain)
+
+
+def input_sums(model: Model) -> Ints:
+    """Lowest and highest sum of each neuron's input, over any frames: shape (2, neurons).
+
+    Of a `delta` encoder's two lines a band at most one sends in a step; each sum holds for any order of its synapses.
+    """
+    if model.manifest.encoder.kind == "current":
+        weights = model["tap_weight"].astype(np.int64)
+        return 255 * np.stack([np.minimum(weights, 0).sum(axis=1), np.maximum(weights, 0).sum(axis=1)])
+    start = model["input_start"].astype(np.int64)
+    line = np.repeat(np.arange(len(start) - 1), np.diff(start))
+    n = model.manifest.reservoir.n_neurons
+    by_line = _signed_sums(model["input_weight"], line * n + model["input_target"], (len(start) - 1) * n)
+    up, down = by_line.reshape(2, -1, 2, n).transpose(2, 0, 1, 3)
+    return np.stack([np.minimum(up[0], down[0]).sum(axis=0), np.maximum(up[1], down[1]).sum(axis=0)])
+
+
+def _currents(model: Model) -> Ints:
+    """Each neuron's lowest and highest input current before saturation, shape (2, neurons)."""
+    encoder, sums = model.manifest.encoder, input_sums(model)
+    return np.asarray(sums >> encoder.shift if encoder.kind == "current" else sums << encoder.shift)
+
+
+def _encoder(model: Model) -> Iterator[Range]:
+    encoder, sums, current = model.manifest.encoder, input_sums(model), _currents(model)
+    low, high = int(sums[0].min()), int(sums[1].max())
+    if encoder.kind == "current":
+        table = "tap_weight"
+        yield Range("encoder", "tap_sum", "a neuron's tap sum", low, high, "int32_t", table=table)
     else:
-        low, high = _synapse_sums(model, "input")
-        found["input_weight"] = Range("encoder", "a neuron's summed input weights", low, high, 16)
-    if manifest.reservoir.n_synapses:
-        low, high = _synapse_sums(model, "recurrent")
-        found["recurrent_weight"] = Range("reservoir", "a neuron's summed recurrent weights", low, high, 16)
-    # |decayed v| <= 2^15, |current| <= 2^15, |recurrent current| <= 2^15 << 8.
-    found["threshold"] = Range("reservoir", "a membrane potential", -(1 << 24), 1 << 24, 16, saturates=True)
-    if manifest.readout.state == "trace":
-        # The trace's fixed point when every step fires: x = floor(x * leak / 2^15) + steps * gain.
-        gained = manifest.reservoir.steps_per_frame * manifest.readout.trace_gain
-        highest = (gained << 15) // (32768 - manifest.readout.trace_leak_q15)
-        found["trace"] = Range("readout", "a spike trace", 0, highest, 16, signed=False)
-    readout = model["readout_weight"].astype(np.int64)
-    low, high = _sums(readout.transpose(1, 0, 2).reshape(len(manifest.labels), -1), 255)
-    bias = model["bias"].astype(np.int64)
-    length = np.abs(model["length_weight"].astype(np.int64)).max() * 255 if manifest.readout.length_feature else 0
-    found["readout_weight"] = Range(
-        "readout", "a score", low + int(bias.min() - length), high + int(bias.max() + length), 32
-    )
-    for table, item in found.items():
-        if not item.fits and not item.saturates:
-            raise RangeError(f"{item.stage}: {item} (table {table}, {neurons} neurons, {bands} bands)")
-    return found
+        table, highest = "input_weight", 255 // encoder.delta * encoder.delta
+        yield Range("encoder", "line_sum", "a neuron's summed input weights", low, high, "int16_t", table=table)
+        yield Range("encoder", "reference", "the level last sent", 0, highest, "uint8_t")
+    low, high = int(current[0].min()), int(current[1].max())
+    yield Range("encoder", "current", "its input current", low, high, "int16_t", "int32_t", table)
 
 
-def _synapse_sums(model: Model, name: str) -> tuple[int, int]:
-    """Extremes of what any of a neuron's synapses, in any order, can add up to."""
-    target, weight = model[f"{name}_target"].astype(np.int64), model[f"{name}_weight"].astype(np.int64)
-    sums = np.zeros((2, model.manifest.reservoir.n_neurons), np.int64)
-    np.add.at(sums[0], target, np.minimum(weight, 0))
-    np.add.at(sums[1], target, np.maximum(weight, 0))
-    return int(sums[0].min()), int(sums[1].max())
+def recurrent_sums(model: Model) -> Ints:
+    """Lowest and highest sum of each neuron's recurrent weights, in any order, whoever fires: shape (2, neurons)."""
+    n = model.manifest.reservoir.n_neurons
+    if not model.manifest.reservoir.n_synapses:
+        return np.zeros((2, n), np.int64)
+    return _signed_sums(model["recurrent_weight"], model["recurrent_target"].astype(np.int64), n)
 
 
-def _sums(weights: Ints, largest: int) -> tuple[int, int]:
-    """Extremes of weights (rows, terms) @ x over all 0 <= x <= largest."""
-    low = np.minimum(weights, 0).sum(axis=1).min(initial=0) * largest
-    high = np.maximum(weights, 0).sum(axis=1).max(initial=0) * largest
-    return int(low), int(high)
+def _signed_sums(weight: Ints, at: Ints, n: int) -> Ints:
+    """The negative and the positive weights at each of `n` places, summed: shape (2, n)."""
+    sums = np.zeros((2, n), np.int64)
+    np.add.at(sums[0], at, np.minimum(weight, 0))
+    np.add.at(sums[1], at, np.maximum(weight, 0))
+    return sums
+
+
+@dataclass(frozen=True)
+class Membrane:
+    """An invariant of the liquid: what holds for its potentials before a step holds after it."""
+
+    drive: Ints  # lowest and highest input and recurrent current together, (2, neurons)
+    low: Ints  # (neurons,)
+    high: Ints  # by the refractory counter: (refractory_steps + 1, neurons)
+    integrated: Ints  # before saturation and reset, (2, neurons)
+    fires: Ints  # whether a neuron can fire at all, (neurons,)
+
+
+def membrane_of(model: Model) -> Membrane:
+    """The least invariant that starts at rest and holds whatever the drive does within its bounds."""
+    reservoir = model.manifest.reservoir
+    leak, threshold = model["leak_q15"].astype(np.int64), model["threshold"].astype(np.int64)
+    drive = saturate_int16(_currents(model)) + (recurrent_sums(model) << reservoir.weight_shift)
+
+    # A leak of 0 leaves 1 of what is below zero, so it alone does not keep order.
+    def fallen(v: Ints) -> Ints:
+        return np.minimum(decay_q15(v, leak), 0) + drive[0]
+
+    def risen(v: Ints) -> Ints:
+        return np.maximum(decay_q15(v, leak), leak == 0) + drive[1]
+
+    def pushed(v: Ints) -> Ints:
+        return saturate_int16(risen(v))
+
+    def after_reset(v: Ints) -> Ints:
+        """From the highest before a step in which a neuron fires to the highest after it."""
+        return np.maximum(pushed(v) - threshold, 0) if reservoir.reset == "subtract" else np.zeros_like(v)
+
+    def after_rest(v: Ints) -> Ints:
+        """The same, and then through the refractory steps; or, if it does not fire, just below the threshold."""
+        v = after_reset(v)
+        for _ in range(reservoir.refractory_steps):
+            v = pushed(v)
+        return np.maximum(v, threshold - 1)
+
+    low = -_settled(lambda v: -saturate_int16(fallen(-v)), len(leak))
+    without_reset = _settled(pushed, len(leak))
+    fires = without_reset >= threshold
+    high = np.zeros((reservoir.refractory_steps + 1, len(leak)), np.int64)
+    high[0] = np.where(fires, _settled(after_rest, len(leak)), without_reset)
+    resting = np.where(fires, after_reset(high[0]), 0)
+    for counter in range(reservoir.refractory_steps, 0, -1):
+        high[counter], resting = resting, pushed(resting)
+    integrated = np.stack([fallen(low), risen(high.max(axis=0))])
+    return Membrane(drive, low, high, integrated, fires)
+
+
+def _settled(step: Callable[[Ints], Ints], n: int) -> Ints:
+    """Where x = step(x) comes to rest from 0: the least x >= 0 for which step(x) <= x, found bit by bit.
+
+    `step` never falls, never rises faster than x, and stays below 2^16.
+    """
+    below = np.full(n, -1, np.int64)
+    for bit in range(15, -1, -1):
+        trial = below + (1 << bit)
+        below = np.where(step(trial) > trial, trial, below)
+    return below + 1
+
+
+def _reservoir(model: Model, membrane: Membrane) -> Iterator[Range]:
+    def said(quantity: str, meaning: str, ends: Ints, type_: str, **more: str) -> Range:
+        return Range("reservoir", quantity, meaning, int(ends[0].min()), int(ends[1].max()), type_, **more)
+
+    if model.manifest.reservoir.n_synapses:
+        meaning = "a neuron's summed recurrent weights"
+        yield said("recurrent", meaning, recurrent_sums(model), "int16_t", table="recurrent_weight")
+    kept = np.stack([membrane.low, membrane.high.max(axis=0)])
+    leaked = kept * model["leak_q15"].astype(np.int64)
+    yield said("leaked", "a membrane potential times its leak", leaked, "int32_t", table="leak_q15")
+    yield said("drive", "a neuron's input and recurrent current together", membrane.drive, "int32_t")
+    meaning = "a membrane potential before its reset"
+    yield said("integrated", meaning, membrane.integrated, "int16_t", accumulator="int32_t", table="threshold")
+    yield said("v", "a membrane potential after a step", kept, "int16_t", table="threshold")
+    longest = model.manifest.reservoir.refractory_steps * int(membrane.fires.any())
+    yield Range("reservoir", "refractory", "a refractory counter", 0, longest, "uint8_t")
+
+
+def _readout(model: Model, fires: Ints) -> Iterator[Range]:
+    readout, decision, reservoir = model.manifest.readout, model.manifest.decision, model.manifest.reservoir
+
+    def said(quantity: str, meaning: str, low: int, high: int, type_: str, **more: str) -> Range:
+        return Range("readout", quantity, meaning, low, high, type_, **more)
+
+    def spikes_in(steps: Ints) -> Ints:
+        """Most spikes of a neuron in so many steps: after each it rests."""
+        return -(-steps // (reservoir.refractory_steps + 1)) * fires.any()
+
+    frames = np.arange(1, decision.max_frames + 1 if readout.state == "counts" else 2)
+    steps = frames * reservoir.steps_per_frame
+    count = int(spikes_in(steps)[-1])
+    yield said("counts", "a neuron's spikes", 0, count, "uint16_t")
+    if readout.state == "counts":
+        state = int((spikes_in(steps) * (65536 // steps)).max())
+        yield said("rate_q16", "a neuron's rate", 0, state, "uint16_t", accumulator="uint32_t")
+    else:
+        # Where x = floor(x * leak / 2^15) + gained comes to rest from 0.
+        gained = count * readout.trace_gain
+        state = ((gained - 1 << 15) // (Q15_ONE - readout.trace_leak_q15) + 1) * bool(gained)
+        yield said("trace", "a spike trace", 0, state, "uint16_t")
+        yield said("trace_leaked", "a spike trace times its leak", 0, state * readout.trace_leak_q15, "uint32_t")
+    state = min(state, 65535)
+    feature = int(sqrt_floor(np.array(state))) if readout.transform == "sqrt" else state >> 8
+    yield said("features", "a feature", 0, feature, "uint8_t")
+
+    weights = model["readout_weight"].astype(np.int64) * fires * feature
+    sums = np.stack([np.minimum(weights, 0).sum(axis=2), np.maximum(weights, 0).sum(axis=2)])
+    low, high = int(sums[0].min()), int(sums[1].max())
+    yield said("window_sum", "what a window adds to a score", low, high, "int32_t", table="readout_weight")
+    # Windows and the length add up; what is left out on the way, or at the end, lies between.
+    scores = sums.sum(axis=1) + model["bias"].astype(np.int64)
+    if readout.length_feature:
+        length = model["length_weight"].astype(np.int64) * min(decision.max_frames, 255)
+        scores += np.stack([np.minimum(length, 0), np.maximum(length, 0)])
+        low, high = min(int(length.min()), 0), max(int(length.max()), 0)
+        yield said("length_score", "what the length adds to a score", low, high, "int32_t", table="length_weight")
+    yield said("scores", "a score", int(scores[0].min()), int(scores[1].max()), "int32_t", table="bias")
+    if decision.mode == "segment":
+        bands = model.manifest.frontend.n_bands
+        frame = (255 - ACTIVITY_FLOOR + ACTIVITY_BASE) * bands if readout.window_by == "energy" else 1
+        total = readout.n_windows * decision.max_frames * frame
+        yield said("activity", "n_windows times a segment's activity", 0, total, "uint32_t")
+
+
+def _decision(model: Model) -> Iterator[Range]:
+    decision = model.manifest.decision
+    frames = decision.max_frames if decision.mode == "segment" else decision.every_frames
+    yield Range("decision", "n_frames", "the frames counted", 0, frames, "uint16_t")
+    if decision.endpointer is not None:
+        risen = (255 << 8) + decision.endpointer.floor_rise_q8
+        yield Range("decision", "floor_risen_q8", "the noise floor after its rise", 0, risen, "uint32_t")
+        yield Range("decision", "floor_q8", "the noise floor", 0, 255 << 8, "uint16_t")
+        yield Range("decision", "run", "frames in a row that speak for a change", 0, frames, "uint16_t")

@@ -30,11 +30,11 @@ SETTINGS: Final[dict[str, dict[str, Any]]] = {
         "readout": {"n_windows": 8},
         "decision": {
             "max_segment_ms": 120.0,
-            "endpointer": {"onset_db": 3.0, "onset_ms": 16.0, "hang_ms": 32.0, "preroll_ms": 24.0, "floor_db_per_s": 60.0},
+            "endpointer": {"onset_db": 3.0, "onset_ms": 16.0, "hang_ms": 32.0, "preroll_ms": 24.0},
         },
     },
     "delta": {
-        "frontend": {"window_samples": 128, "n_bands": 9, "hop_ms": 16.0, "level": "running_peak", "release_db_per_s": 300.0},
+        "frontend": {"n_bands": 9, "hop_ms": 16, "level": "running_peak", "release_db_per_s": 300},
         "encoder": {"kind": "delta", "delta": 1, "fan_in": 18, "shift": 8},
         "reservoir": {
             "n_neurons": 33,
@@ -52,13 +52,21 @@ SETTINGS: Final[dict[str, dict[str, Any]]] = {
     },
     "live-delta": {
         **LIVE,
-        "frontend": {"level": "running_peak", "window_samples": 1024, "n_bands": 20, "range_db": 96, "release_db_per_s": 1.0},
+        "frontend": {"window_samples": 1024, "n_bands": 20, "range_db": 96, **LIVE["frontend"], "release_db_per_s": 1},
         "encoder": {"kind": "delta", "delta": 127, "fan_in": 40},
-        "reservoir": {"n_neurons": 32, "topology": {"kind": "random", "fan_in": 31}, "max_delay_steps": 1, "steps_per_frame": 1},
+        "reservoir": {"n_neurons": 32, "topology": {"kind": "random", "fan_in": 31}, "steps_per_frame": 1},
     },
 }
 
-_DRAWN: Final = ("tap_weight", "input_weight", "recurrent_weight", "leak_q15", "readout_weight", "length_weight", "bias")
+_DRAWN: Final = (
+    "tap_weight",
+    "input_weight",
+    "recurrent_weight",
+    "leak_q15",
+    "readout_weight",
+    "length_weight",
+    "bias",
+)
 
 
 def sample_model(name: str) -> Model:

@@ -1,13 +1,12 @@
-"""The generated library and the firmware around it, on this machine, under every sanitizer that finds what C leaves undefined.
+"""The generated library and the firmware around it, on this machine, under the sanitizers.
 
-Also under those of clang that find defined but unintended things: unsigned wrap-around (`c/intended_wrap.txt` lists what is
-meant) and implicit conversions that change a value.
+They find what C leaves undefined, and clang's also what is defined but seldom meant: unsigned arithmetic that wraps
+around (`c/intended_wrap.txt` lists where it is meant) and conversions that change a value.
 """
 
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,21 +20,25 @@ from lsm_edge.target.codegen import generate_library
 from lsm_edge.target.context import context_fields
 
 HERE = Path(__file__).parent / "c"
-COMMON = ["-std=c99", "-O1", "-g", "-Wall", "-Wextra", "-Werror", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
-FLAGS = {
-    "gcc": [*COMMON, "-fsanitize=bounds-strict"],
-    "clang": [*COMMON, "-fsanitize=integer,local-bounds", f"-fsanitize-ignorelist={HERE / 'intended_wrap.txt'}"],
+PORT = asset("firmware") / "port"
+SANITIZERS = {
+    "gcc": ["-fsanitize=address,undefined,bounds-strict"],
+    "clang": [
+        "-fsanitize=address,undefined,integer,local-bounds",
+        f"-fsanitize-ignorelist={HERE / 'intended_wrap.txt'}",
+    ],
 }
-SEEDS = range(1, 5)
+FLAGS = ["-std=c99", "-O1", "-g", "-Wall", "-Wextra", "-Werror", "-fno-sanitize-recover=all"]
+SEEDS = range(1, 4)
 
-both = pytest.mark.parametrize("compiler", FLAGS)
+both = pytest.mark.parametrize("compiler", SANITIZERS)
 
 
 @both
 @pytest.mark.parametrize("name", SETTINGS)
 def test_the_library_does_nothing_undefined(compiler: str, name: str, tmp_path: Path) -> None:
     write_fenced_library(name, tmp_path)
-    program = compiled(compiler, tmp_path, [f"-DIS_LIVE={int(name.startswith('live'))}"], "lsm.c", "library.c")
+    program = compiled(compiler, tmp_path, [f"-DIS_LIVE={int(name.startswith('live'))}"], "lsm.c", HERE / "library.c")
     for seed in SEEDS:
         assert run(program, seed) == ""
 
@@ -44,26 +47,21 @@ def test_the_library_does_nothing_undefined(compiler: str, name: str, tmp_path: 
 def test_the_firmware_does_nothing_undefined(compiler: str, tmp_path: Path) -> None:
     """Whatever comes over the line."""
     write_fenced_library("endpointer", tmp_path)
-    for source in ("app/main.c", "port/console.c", "port/console.h"):
-        shutil.copy(asset("firmware") / source, tmp_path)
-    board = f"-I{HERE / 'fake_board'}"
-    compiled(compiler, tmp_path, [board, "-Dmain=firmware_main", "-c"], "main.c")
-    program = compiled(compiler, tmp_path, [board], "main.o", "console.c", "lsm.c", "firmware.c")
+    includes = [f"-I{HERE / 'fake_board'}", f"-I{PORT}"]
+    compiled(compiler, tmp_path, [*includes, "-Dmain=firmware_main", "-c"], PORT.parent / "app" / "main.c")
+    sources = ["main.o", "lsm.c", PORT / "console.c", HERE / "firmware.c"]
+    program = compiled(compiler, tmp_path, includes[:1], *sources)
     for seed in SEEDS:
         assert run(program, seed) == ""
 
 
 @both
 def test_memcpy_memmove_and_memset_do_what_they_are_for(compiler: str, tmp_path: Path) -> None:
-    for source in ("mem.c", "string.h"):
-        shutil.copy(asset("firmware") / "port" / source, tmp_path)
     renamed = [f"-D{name}=port_{name}" for name in ("memcpy", "memmove", "memset")]
-    compiled(compiler, tmp_path, [*renamed, "-c"], "mem.c")
-    (tmp_path / "string.h").unlink()  # the program itself has a C library
-    assert run(compiled(compiler, tmp_path, [], "mem.o", "memory.c"), 0) == ""
+    compiled(compiler, tmp_path, [*renamed, f"-I{PORT}", "-c"], PORT / "mem.c")
+    assert run(compiled(compiler, tmp_path, [], "mem.o", HERE / "memory.c"), 1) == ""
 
 
-@both
 @pytest.mark.parametrize(
     ("right", "wrong"),
     [
@@ -73,14 +71,14 @@ def test_memcpy_memmove_and_memset_do_what_they_are_for(compiler: str, tmp_path:
         ("lsm->slot + 1U < N_SLOTS", "lsm->slot < N_SLOTS"),
     ],
 )
-def test_one_element_too_far_is_found(compiler: str, right: str, wrong: str, tmp_path: Path) -> None:
+def test_one_element_too_far_is_found(right: str, wrong: str, tmp_path: Path) -> None:
     """Also where the next field of the context would have taken it."""
     write_fenced_library("endpointer", tmp_path)
     source = tmp_path / "lsm.c"
     text = source.read_text(encoding="utf-8")
     assert right in text
     source.write_text(text.replace(right, wrong), encoding="utf-8")
-    program = compiled(compiler, tmp_path, ["-DIS_LIVE=0"], "lsm.c", "library.c")
+    program = compiled("gcc", tmp_path, ["-DIS_LIVE=0"], "lsm.c", HERE / "library.c")
     found = run(program, 1)
     assert "use-after-poison" in found or "overflow" in found or "out of bounds" in found
 
@@ -91,7 +89,7 @@ def write_fenced_library(name: str, folder: Path) -> None:
     files = generate_library(model)
     header, fences = files["lsm.h"], []
     for field in context_fields(model.manifest):
-        declared = rf"^( *{field.type} +{field.name}(?:\[.*?\])?;)(?= )|^( *{field.type} +{field.name}(?:\[.*?\])?;)$"
+        declared = rf"^ *{field.type} +{field.name}(\[.*?\])?;"
         header, n_found = re.subn(declared, rf"\g<0> uint8_t fence_{field.name}[24];", header, flags=re.MULTILINE)
         assert n_found == 1, field
         fences.append(f"X(fence_{field.name})")
@@ -100,15 +98,15 @@ def write_fenced_library(name: str, folder: Path) -> None:
         (folder / file).write_text(text, encoding="utf-8")
 
 
-def compiled(compiler: str, folder: Path, flags: Sequence[str], *sources: str) -> Path:
-    """Sources of the folder, or else of tests/c, as one program, or as one object file for each."""
+def compiled(compiler: str, folder: Path, flags: Sequence[str], *sources: str | Path) -> Path:
+    """Sources, of the folder if they are not elsewhere, as one program; or with -c as object files."""
     need(compiler)
     program = folder / "program"
-    paths = [str(folder / name if (folder / name).exists() else HERE / name) for name in sources]
     output = [] if "-c" in flags else ["-o", str(program)]
-    done = tool([compiler, *FLAGS[compiler], f"-I{folder}", *flags, *paths, *output], folder)
-    if done.returncode and "cannot find" in done.stderr and "asan" in done.stderr:
-        missing(f"the sanitizers of {compiler} (Debian: libclang-rt-dev)")
+    command = [compiler, *FLAGS, *SANITIZERS[compiler], *flags, f"-I{folder}", *map(str, sources), *output]
+    done = tool(command, folder)
+    if "cannot find" in done.stderr and "asan" in done.stderr:
+        missing(f"{compiler}'s sanitizers (Debian: libclang-rt-dev)")
     assert done.returncode == 0, done.stderr
     return program
 
@@ -121,4 +119,4 @@ def run(program: Path, seed: int) -> str:
 
 
 def tool(command: Sequence[str], folder: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, errors="replace", check=False, timeout=300)
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, errors="replace", check=False)

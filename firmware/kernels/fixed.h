@@ -13,8 +13,10 @@
 #define LSM_KERNEL static inline
 #endif
 
-/* C99 leaves the right shift of a negative value to the compiler. */
+/* C99 leaves the right shift of a negative value to the compiler, and how wide
+ * the int is in which narrower integers are added and multiplied. */
 typedef char lsm_shift_is_arithmetic[(((int32_t)-1 >> 1) == -1) ? 1 : -1];
+typedef char lsm_int_has_32_bits[(sizeof(int) >= sizeof(int32_t)) ? 1 : -1];
 
 LSM_KERNEL int16_t saturate_int16(int32_t x)
 {

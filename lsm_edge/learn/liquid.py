@@ -68,7 +68,7 @@ class GoldenLiquid:
                 classes.append(clip.label)
                 if count_spikes:
                     bits = np.unpackbits(clip.taps["reservoir.spikes"].view(np.uint8), axis=1, bitorder="little")
-                    spikes += bits[:, :n].sum(axis=0)
+                    spikes += bits[:, :n].sum(axis=0, dtype=np.int64)
             if progress is not None:
                 progress(min(first + self.BATCH, len(segments)), len(segments))
         return Stirred(np.array(features), np.array(scores), np.array(classes), spikes)

@@ -21,8 +21,8 @@ def encode_current(model: Model, frames: Ints) -> Ints:
     """
     encoder = model.manifest.encoder
     clips, n_frames, bands = frames.shape
-    padded = np.concatenate([np.zeros((clips, encoder.max_delay_frames, bands), np.int64), frames], axis=1)
-    flat = padded.reshape(clips, -1)
+    before = np.zeros((clips, encoder.max_delay_frames * bands), np.int64)
+    flat = np.concatenate([before, frames.reshape(clips, n_frames * bands)], axis=1)
     weights = model["tap_weight"].astype(np.int64)
     offsets = model["tap_offset"].astype(np.int64)
     currents = np.empty((clips, n_frames, len(weights)), np.int64)

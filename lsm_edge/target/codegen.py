@@ -24,12 +24,14 @@ from lsm_edge.board import Board
 from lsm_edge.errors import ConfigError, RangeError
 from lsm_edge.files import write_atomically
 from lsm_edge.model import Model, Table, table_specs
-from lsm_edge.ranges import ranges_of
+from lsm_edge.ranges import Range, ranges_of
 from lsm_edge.selftest import known_answer
 from lsm_edge.target.context import Field, context_bytes, context_fields, max_frames
 from lsm_edge.target.templates import environment
 
-KERNELS: Final = ("fixed.h", "frontend.h", "encoder.h", "reservoir.h", "readout.h", "decision.h", "selftest.h")
+KERNELS: Final = (
+    "fixed.h", "frontend.h", "encoder.h", "reservoir.h", "readout.h", "decision.h", "selftest.h", "bounds.h",
+)  # fmt: skip
 _LIBRARY: Final = ("lsm.h.j2", "lsm.c.j2", "lsm_tables.h.j2")
 _C_TYPES: Final = {
     f"<{sign}{n_bytes}": f"{'u' if sign == 'u' else ''}int{8 * n_bytes}_t" for sign in "iu" for n_bytes in (1, 2, 4)
@@ -70,8 +72,9 @@ def generate_library(model: Model, *, command: str = "lsm-edge generate", prefix
     values = _library_values(model, command, sources_digest(kernels))
     rendered = {name.removesuffix(".j2"): templates.get_template(name).render(values) for name in _LIBRARY}
     files = {**rendered, **kernels}
+    written = [*kernels, *kernels.values(), *((asset("templates") / name).read_text(encoding="utf-8") for name in _LIBRARY)]
     taken = re.compile(rf"\b(?:{prefix}|{prefix.upper()})(?:_\w+|\.[hc]\b)")
-    clash = next(filter(None, map(taken.search, [*files.values(), *files])), None) if prefix != "lsm" else None
+    clash = next(filter(None, map(taken.search, written)), None) if prefix != "lsm" else None
     if clash:
         raise ConfigError(f"--prefix {prefix}: the library uses {clash.group()} for itself; take another prefix")
     return {_renamed(name, prefix): _renamed(text, prefix) for name, text in files.items()}
@@ -85,7 +88,7 @@ def render_host(model: Model, prefix: str = "lsm") -> str:
 
 
 def _library_values(model: Model, command: str, sources: str) -> dict[str, Any]:
-    manifest = model.manifest
+    manifest, ranges = model.manifest, ranges_of(model)
     return {
         "banner": {
             "version": f"lsm-edge {__version__}",
@@ -107,7 +110,9 @@ def _library_values(model: Model, command: str, sources: str) -> dict[str, Any]:
         "guard": f"0x{model.digest[:8].upper()}U",
         "context": context_fields(manifest),
         "context_bytes": context_bytes(manifest),
-        "tables": _c_tables(model),
+        "tables": _c_tables(model, ranges),
+        "ranges": ranges,
+        "bounds": {name: f"{item.kept[0]}, {item.kept[1]}" for name, item in ranges.items()},
         "answer": known_answer(model),
     }
 
@@ -205,14 +210,14 @@ def write_files(folder: Path, files: Mapping[str, str]) -> None:
         raise ConfigError(f"{folder}: cannot be written: {error.strerror}") from None
 
 
-def _c_tables(model: Model) -> list[_CTable]:
-    ranges = ranges_of(model)
+def _c_tables(model: Model, ranges: Mapping[str, Range]) -> list[_CTable]:
     tables = []
     for name in table_specs(model.manifest):
         table = model[name]
         comment = f"{name}: {_MEANING[name]} In [{table.min()}, {table.max()}]." if table.size else f"{name}: empty."
-        if name in ranges:
-            comment += f" Over all inputs, {ranges[name]}."
+        proven = "; ".join(str(item) for item in ranges.values() if item.table == name)
+        if proven:
+            comment += f" Over all inputs, {proven}."
         if name == "twiddle_q15":
             tables.append(_CTable(name, "uint32_t", _packed(table), comment, True, len(table)))
         else:

@@ -78,7 +78,8 @@ class Native:
     """A model's generated library, loaded into this process; `library` is one that was generated before, with `prefix`.
 
     With `writable` tables, `load` exchanges a model of the same manifest for another without compiling again.
-    `compiler` is a command other than `host_compiler()`; `flags` come after `FLAGS` and win over them.
+    `compiler` is a command other than `host_compiler()`; `flags` come after `FLAGS` and win over them. With `asserts`,
+    an integer that leaves the bounds which the generator has proven for it aborts the process.
 
     Raises:
         BuildError: there is no C compiler, or it failed.
@@ -93,6 +94,7 @@ class Native:
         prefix: str = "lsm",
         compiler: Sequence[str] | None = None,
         flags: Sequence[str] = (),
+        asserts: bool = False,
     ) -> None:
         self.model = model
         files = {**(library or generate_library(model, prefix=prefix)), "host.c": render_host(model, prefix)}
@@ -103,6 +105,8 @@ class Native:
             self._ffi.cdef("".join(f"extern {_c_type(table)} {name}[{table.size}];\n" for name, table in own))
         macros = prefix.upper()
         defines = [f"-D{macros}_KERNEL={_KERNEL}", *([f"-D{macros}_TABLE="] if writable else [])]
+        if asserts:
+            defines.append(f"-D{macros}_ASSERT(condition)=((condition) ? (void)0 : __builtin_abort())")
         compiled = _compiled(files, [*FLAGS, *flags, *defines], compiler or host_compiler())
         self._library = _private(self._ffi, compiled) if writable else self._ffi.dlopen(str(compiled))
         self._tables: dict[str, NDArray[Any]] = {}

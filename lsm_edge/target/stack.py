@@ -1,8 +1,8 @@
 """How deep the stack gets, from the machine code of the very ELF that is flashed.
 
-Every instruction of every function is looked at for what it does to the stack pointer and for where it leads. Nothing is
-run and nothing is sampled: a `Depth` is an upper bound, and where there is none (recursion, a call through a pointer, a frame
-whose size is only known at run time) that is an error. What an interrupt adds is not in it.
+Every instruction of every function is looked at for what it does to the stack pointer and for where it leads. Nothing
+is run and nothing is sampled: a `Depth` is an upper bound, and where there is none (recursion, a call through a
+pointer, a frame whose size is only known at run time) that is an error. What an interrupt adds is not in it.
 
 Encodings: Armv7-M architecture reference manual (DDI 0403), chapter A5 and A7; Armv6-M and Armv8-M have the same ones.
 """
@@ -113,14 +113,15 @@ class _Code:
         self._marks.sort()
         self._starts = sorted(self.names)
         # Assembly may lack sizes: such a function ends where the next begins.
-        ends = [*self._starts[1:], max((address + len(data) for address, data in self._sections), default=0)]
-        self._ends = {start: start + sizes[start] if sizes[start] else end for start, end in zip(self._starts, ends, strict=True)}
+        last = max((address + len(data) for address, data in self._sections), default=0)
+        following = zip(self._starts, [*self._starts[1:], last], strict=True)
+        self._ends = {start: start + sizes[start] if sizes[start] else end for start, end in following}
 
     def function(self, start: int) -> Function:
         """Decode one function.
 
-        Its frame is the sum of all that is pushed anywhere in it, which is exact unless two paths push apart; no compiler
-        pushes in a loop without popping.
+        Its frame is the sum of all that is pushed anywhere in it, which is exact unless two paths push apart; no
+        compiler pushes in a loop without popping.
         """
         end = self._ends[start]
         frame_bytes, calls, obstacles = 0, dict[str, None](), []
@@ -132,8 +133,10 @@ class _Code:
                 obstacles.append(f"goes to an address in a register at {address:#x}")
             frame_bytes += taken or 0
             target = _target(address, first, second)
-            # Within a function only a call leads deeper; out of it, a jump is a call that does not come back.
-            if target is not None and (not start <= target < end or _is_call(first, second)):
+            # Out of a function a jump is a call that does not come back. Within it a bl is a far jump (Armv6-M has no
+            # other), but to its very beginning it is recursion.
+            is_call = _is_call(first, second)
+            if target is not None and (not start <= target < end or (is_call and target == start)):
                 calls[self._name_at(target)] = None
         return Function(self.names[start][0], frame_bytes, tuple(calls), ", ".join(obstacles))
 
@@ -146,7 +149,8 @@ class _Code:
         base, data = next((base, data) for base, data in self._sections if base <= start < base + len(data))
         address = start
         while address < end:
-            first, second = (int.from_bytes(data[address - base + n : address - base + n + 2], "little") for n in (0, 2))
+            at = address - base
+            first, second = (int.from_bytes(data[n : n + 2], "little") for n in (at, at + 2))
             is_long = first >> 11 in (0b11101, 0b11110, 0b11111)
             if self._is_data(address):
                 address += 2

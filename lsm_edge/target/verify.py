@@ -112,10 +112,12 @@ def verify(
     library: Mapping[str, str] | None = None,
     prefix: str = "lsm",
     n_emulated: int = 30,
+    others: Mapping[str, Callable[[NDArray[np.int16], int], Taps]] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Verification:
     """Compare all taps of all recordings on the host and, given a board and its ELF, of `n_emulated` on its core.
 
+    `others` are more implementations by name, which hear the same recordings as the emulated core.
     `library` is the generated code to compile for the host (see `read_library`); without it, it is generated anew.
     Every other recording is pushed in chunks of its own length, since chunks must not matter.
 
@@ -136,6 +138,8 @@ def verify(
     if board is not None and elf is not None:
         emulator = Emulator(model, elf, board, prefix=prefix)
         targets.append(_Target(emulator.name, emulator.tap, _spread(len(recordings), n_emulated)))
+    chosen = _spread(len(recordings), n_emulated)
+    targets += [_Target(name, tap, chosen) for name, tap in (others or {}).items()]
     hop = model.manifest.frontend.hop_samples
     sha = hashlib.sha256()
     steps, done, total = 0, 0, sum(len(target.chosen) for target in targets)

@@ -1,1 +1,1 @@
-"""Differential tests: random models on the golden model, on host compilers and on emulated cores, integer by integer."""
+"""Differential tests: random models on the golden model, host compilers and emulated cores, integer by integer."""

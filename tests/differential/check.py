@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import tempfile
 from collections import Counter
 from collections.abc import Sequence
@@ -14,7 +13,7 @@ import numpy as np
 
 from differential import session
 from differential.matrix import Cell, Project
-from differential.models import Samples
+from differential.models import Samples, seeded
 from lsm_edge import golden
 from lsm_edge.errors import LsmEdgeError
 from lsm_edge.fixed import Ints
@@ -91,7 +90,7 @@ def check(model: Model, recordings: Sequence[Samples], cells: Sequence[Cell]) ->
     clips = golden.run_clips(model, recordings)
     longest = MOST_STREAMED_FRAMES * model.manifest.frontend.hop_samples
     stream = np.concatenate([np.zeros(0, np.int16), *recordings])[:longest]
-    script = session.random_script(random.Random(len(stream)), model, stream)
+    script = session.random_script(seeded(len(stream)), model, stream)
     decisions, answers = session.stream_decisions(model, stream), session.expected_answers(model, script)
     with tempfile.TemporaryDirectory() as folder:
         project = Project(model, Path(folder) / "project")

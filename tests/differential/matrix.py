@@ -1,4 +1,4 @@
-"""What the golden model is compared with: compilers for this machine, and compilers for emulated cores. The matrix is data.
+"""What the golden model is compared with: compilers for this machine and for emulated cores. The matrix is data.
 
 One more core is a line in `CORES`, one more compiler a line in `HOST_COMPILERS` or `CORE_COMPILERS` and in `LEVELS`.
 """
@@ -31,8 +31,11 @@ CORE_COMPILERS: Final[Mapping[str, tuple[str, ...]]] = {
         "-fno-asynchronous-unwind-tables", "-fno-stack-protector", "-fno-sanitize=all",
     ),
 }  # fmt: skip
-# To zig, -O3 is -O2.
-LEVELS: Final = {"gcc": ("-O0", "-Os", "-O2", "-O3"), "clang": ("-O0", "-Os", "-O2", "-O3"), "zig": ("-O0", "-Os", "-O2")}
+LEVELS: Final[Mapping[str, tuple[str, ...]]] = {
+    "gcc": ("-O0", "-Os", "-O2", "-O3"),
+    "clang": ("-O0", "-Os", "-O2", "-O3"),
+    "zig": ("-O0", "-Os", "-O2"),  # to which -O3 is -O2
+}
 CORES: Final[Mapping[str, str]] = {  # each with the Unicorn model that runs its instructions
     "cortex-m0plus": "UC_CPU_ARM_CORTEX_M0",
     "cortex-m3": "UC_CPU_ARM_CORTEX_M3",
@@ -60,7 +63,8 @@ class Project:
     def __init__(self, model: Model, folder: Path) -> None:
         self.model, self.folder = model, folder
         files = generate_project(model, board_of("cortex-m4"))  # the cores' boards differ in compiler flags only
-        self.library = {name.removeprefix("lib/lsm/"): text for name, text in files.items() if name.startswith("lib/lsm/")}
+        inside = "lib/lsm/"
+        self.library = {name.removeprefix(inside): text for name, text in files.items() if name.startswith(inside)}
         write_files(folder, files)
 
 

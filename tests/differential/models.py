@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
@@ -24,21 +25,30 @@ LABELS: Final = ("yes", "no", "é", '"quoted"', "*/", "a b", "\\", "??/", "%d", 
 INT16: Final = (-32768, 32767)
 
 
+def seeded(seed: int) -> random.Random:
+    """What both functions below draw from; the same seed gives the same models on any machine."""
+    return random.Random(seed)  # noqa: S311 - not for secrets
+
+
 def random_model(random_: random.Random, largest: int = N_NEURONS[-1]) -> Model:
-    """A valid model of at most `largest` neurons. How many there are is drawn last, so that a smaller `largest` keeps the rest."""
+    """A valid model of at most `largest` neurons.
+
+    How many there are is drawn after all other settings, so that the same seed with a smaller `largest` keeps these.
+    """
     live = random_.random() < 0.25
+    lively = random_.random() < 0.5  # where all is extreme, little stirs
     frontend = _frontend(random_, live)
     encoder = _encoder(random_)
-    reservoir = _reservoir(random_)
+    reservoir = _reservoir(random_, lively)
     readout = _readout(random_, live, reservoir["steps_per_frame"])
-    decision = _decision(random_, frontend["level"], live)
+    decision = _decision(random_, frontend["level"], live, lively)
     labels = [f"{LABELS[i % len(LABELS)]} {i}" for i in range(random_.choice((1, 2, 2, 3, 5, 10, 12, 40)))]
     rng = np.random.default_rng(random_.getrandbits(63))
     reservoir["n_neurons"] = n = random_.choice([size for size in N_NEURONS if size <= largest])
 
     tables = _frontend_tables(rng, frontend)
     tables |= _encoder_tables(rng, encoder, frontend["n_bands"], n)
-    tables |= _reservoir_tables(rng, reservoir, encoder)
+    tables |= _reservoir_tables(rng, reservoir, _typical_threshold(rng, encoder, n) if lively else None)
     tables |= _readout_tables(rng, readout, len(labels), n)
     manifest = Manifest(
         name="random",
@@ -61,7 +71,7 @@ def _frontend(random_: random.Random, live: bool) -> dict[str, Any]:
         "hop_samples": min(hop, window),
         "window_samples": window,
         "n_bands": random_.choice((1, 2, 3, 7, 8, 12, 17, 20, 24, 31, 32)),
-        "level": "running_peak" if live else random_.choice(("segment_peak", "running_peak")),
+        "level": "running_peak" if live else random_.choice(("segment_peak", "segment_peak", "running_peak")),
         "range_gain": random_.choice((1, 2, 4)),
         "release_q8": random_.choice((1, 7, 60, 256, 1000, 9000, 65280)),
     }
@@ -130,21 +140,33 @@ def _encoder_tables(rng: Rng, encoder: dict[str, Any], bands: int, n: int) -> di
     return _typed(tables, input_start="<u2", input_target="<u2", input_weight="i1")
 
 
-def _reservoir(random_: random.Random) -> dict[str, Any]:
+def _reservoir(random_: random.Random, lively: bool) -> dict[str, Any]:
     recurrent = random_.random() < 0.7
     return {
         "steps_per_frame": random_.choice((1, 2, 3, 5, 8, 16)),
         "reset": random_.choice(("subtract", "zero")),
-        "refractory_steps": random_.choice((0, 0, 1, 2, 3, 9, 254, 255)),
+        "refractory_steps": random_.choice((0, 0, 1, 3) if lively else (0, 1, 2, 9, 254, 255)),
         "n_synapses": int(recurrent),
         "weight_shift": random_.randint(0, 8) if recurrent else 0,
         "max_delay_steps": random_.choice((1, 1, 2, 3, 7, 16, 31, 127, 128)) if recurrent else 0,
     }
 
 
-def _reservoir_tables(rng: Rng, reservoir: dict[str, Any], encoder: dict[str, Any]) -> dict[str, Table]:
+def _typical_threshold(rng: Rng, encoder: dict[str, Any], n: int) -> Table:
+    """Thresholds about as high as input currents."""
+    drive = 5000 * encoder["n_taps"] ** 0.5 / 2 ** encoder["shift"] or 90 * 2 ** encoder["shift"]
+    return np.clip(drive * np.exp(rng.uniform(-3, 1, n)), 1, 32767)
+
+
+def _reservoir_tables(rng: Rng, reservoir: dict[str, Any], threshold: Table | None) -> dict[str, Table]:
     n = reservoir["n_neurons"]
-    drive = (5000 * encoder["n_taps"] ** 0.5 / 2 ** encoder["shift"]) or 90 * 2 ** encoder["shift"]  # of a typical input
+    if threshold is None:
+        threshold = _one_of(
+            rng,
+            lambda: np.exp(rng.uniform(0, np.log(32767), n)),
+            lambda: rng.integers(1, 3, n),
+            lambda: rng.choice((1, 1000, 32767), n),
+        )
     tables = {
         "leak_q15": _one_of(
             rng,
@@ -153,14 +175,7 @@ def _reservoir_tables(rng: Rng, reservoir: dict[str, Any], encoder: dict[str, An
             lambda: np.full(n, rng.choice((0, 1, 32766, 32767))),
             lambda: rng.choice((0, 16384, 32767), n),
         ),
-        "threshold": _one_of(
-            rng,
-            lambda: np.clip(drive * np.exp(rng.uniform(-3, 2, n)), 1, 32767),
-            lambda: np.clip(drive * np.exp(rng.uniform(-1, 1, n)), 1, 32767),
-            lambda: np.exp(rng.uniform(0, np.log(32767), n)),
-            lambda: rng.integers(1, 3, n),
-            lambda: rng.choice((1, 1000, 32767), n),
-        ),
+        "threshold": threshold,
     }
     if reservoir["n_synapses"]:
         most = _one_of(rng, lambda: 2 * n, lambda: 10 * n, lambda: n * min(n, 120), lambda: 258, lambda: 1)
@@ -177,7 +192,7 @@ def _reservoir_tables(rng: Rng, reservoir: dict[str, Any], encoder: dict[str, An
 
 def _readout(random_: random.Random, live: bool, steps: int) -> dict[str, Any]:
     trace = live or random_.random() < 0.4
-    leak = random_.choice((0, 1, 20000, 31000, 32700, 32767)) if trace else 0
+    leak = random_.choice((0, 1, 20000, 31000, 32000, 32700, 32767)) if trace else 0
     most = (65536 * (32768 - leak) - 1) // (32768 * steps)  # the trace then stays below 2^16
     return {
         "state": "trace" if trace else "counts",
@@ -210,20 +225,24 @@ def _readout_tables(rng: Rng, readout: dict[str, Any], n_classes: int, n: int) -
     return _typed(tables, readout_weight="i1", length_weight="<i2", bias="<i4")
 
 
-def _decision(random_: random.Random, level: str, live: bool) -> dict[str, Any]:
-    max_frames = random_.choice((1, 2, 5, 9, 14, 30, 120, 300))
+def _decision(random_: random.Random, level: str, live: bool, lively: bool) -> dict[str, Any]:
+    max_frames = random_.choice((16, 30, 60, 300) if lively else (1, 3, 9, 120))
     pointer = None
     if level == "segment_peak" and max_frames > 1 and random_.random() < 0.8:
         onset_frames = random_.randint(1, min(4, max_frames - 1))
         pointer = Endpointer(
-            onset=random_.choice((1, 3, 16, 40, 120, 255)),
+            onset=random_.choice((1, 3, 12, 16, 40, 120)),
             onset_frames=onset_frames,
-            hang_frames=random_.choice((1, 2, 3, 5, 9)),
+            hang_frames=random_.choice((1, 1, 2, 3, 8)),
             preroll_frames=random_.randint(0, min(10, max_frames - 1 - onset_frames)),
             floor_rise_q8=random_.choice((1, 20, 256, 2000, 65280)),
         )
-    every = random_.choice((1, 2, 3, 7, 10, 50))
-    return {"mode": "live" if live else "segment", "every_frames": every, "max_frames": max_frames, "endpointer": pointer}
+    return {
+        "mode": "live" if live else "segment",
+        "every_frames": random_.choice((1, 2, 3, 7, 10, 50)),
+        "max_frames": max_frames,
+        "endpointer": pointer,
+    }
 
 
 def _weights(rng: Rng, count: int) -> Table:
@@ -238,8 +257,9 @@ def _weights(rng: Rng, count: int) -> Table:
 
 
 def _synapses(rng: Rng, most: int, n: int) -> tuple[Table, Table]:
-    """Targets and weights, anywhere or all onto one neuron; what a target's weights could sum to beyond int16 is left out."""
-    target = _one_of(rng, lambda: rng.integers(0, n, most), lambda: rng.integers(0, n, most), lambda: np.full(most, n - 1))
+    """Targets and weights, anywhere or all onto one neuron; those that could sum to beyond int16 are left out."""
+    anywhere = rng.integers(0, n, most)
+    target = _one_of(rng, lambda: anywhere, lambda: anywhere, lambda: np.full(most, n - 1))
     weight = _weights(rng, most)
     order = np.argsort(target, kind="stable")
     fits = np.ones(most, bool)
@@ -263,25 +283,36 @@ def _typed(tables: dict[str, Table], **types: str) -> dict[str, Table]:
     return {name: np.ascontiguousarray(np.round(table).astype(types[name])) for name, table in tables.items()}
 
 
-def random_recordings(random_: random.Random, model: Model, count: int, longest_frames: int = 40) -> list[Samples]:
-    """Recordings to be run one after the other: bursts of every kind of sound, of any length from none at all."""
-    return [random_recording(random_, model, longest_frames) for _ in range(count)]
+def random_recordings(random_: random.Random, model: Model, most: int = 6, longest_frames: int = 40) -> list[Samples]:
+    """Up to `most` recordings of at most `longest_frames` hops, and for a length one that is beyond its count."""
+    lengths = (0, 1, longest_frames // 4, longest_frames // 2, longest_frames, longest_frames)
+    n_frames = [random_.choice(lengths) for _ in range(random_.randint(1, most))]
+    if model.manifest.readout.length_feature and model.manifest.decision.max_frames > 255:
+        n_frames[0] = random_.randint(254, 258)
+    return [random_recording(random_, model, n) for n in n_frames]
 
 
-def random_recording(random_: random.Random, model: Model, longest_frames: int) -> Samples:
-    """Up to `longest_frames` hops, and a part of one: a few stretches, each of one sort of sound."""
+def random_recording(random_: random.Random, model: Model, n_frames: int) -> Samples:
+    """That many hops, and a part of one: a few stretches, each of one sort of sound."""
     hop = model.manifest.frontend.hop_samples
-    n_frames = random_.choice((0, 1, longest_frames // 4, longest_frames // 2, longest_frames, longest_frames))
     n_samples = n_frames * hop + random_.choice((0, 0, 1, hop // 2, hop - 1))
-    kinds = [random_.choice(SOUNDS) for _ in range(random_.choice((1, 2, 3, 6)))]
+    kinds = [random_.choice((*SOUNDS, *["babble"] * len(SOUNDS))) for _ in range(random_.choice((1, 3, 6, 12)))]
     rng = np.random.default_rng(random_.getrandbits(63))
-    ends = np.sort(rng.integers(0, n_samples + 1, len(kinds) - 1)).tolist()
-    parts = [SOUND[kind](rng, end - start) for kind, start, end in zip(kinds, [0, *ends], [*ends, n_samples], strict=True)]
+    edges = [0, *np.sort(rng.integers(0, n_samples + 1, len(kinds) - 1)).tolist(), n_samples]
+    parts = [SOUND[kind](rng, end - start) for kind, (start, end) in zip(kinds, pairwise(edges), strict=True)]
     return np.clip(np.concatenate(parts), *INT16).astype(np.int16)
 
 
 def _noise(rng: Rng, n: int) -> Table:
     return rng.uniform(-1, 1, n) * rng.choice((2, 20, 300, 5000, 32768))
+
+
+def _babble(rng: Rng, n: int) -> Table:
+    """Tones and noise whose pitch and loudness change every few hundred samples: what a liquid stirs under."""
+    lengths = rng.integers(60, 900, n // 60 + 1)
+    pitch, loudness = rng.uniform(0.02, 3, len(lengths)), rng.choice((0, 40, 900, 8000, 32767), len(lengths))
+    phase = np.cumsum(np.repeat(pitch, lengths)[:n])
+    return np.repeat(loudness, lengths)[:n] * (0.7 * np.sin(phase) + rng.uniform(-0.3, 0.3, n))
 
 
 def _sweep(rng: Rng, n: int) -> Table:
@@ -298,6 +329,7 @@ def _impulses(rng: Rng, n: int) -> Table:
 
 
 SOUND: Final[dict[str, Callable[[Rng, int], Table]]] = {
+    "babble": _babble,
     "silence": lambda rng, n: np.zeros(n),
     "noise": _noise,
     "tone": lambda rng, n: rng.choice((9, 900, 32767)) * np.sin(rng.uniform(0.01, 3.1) * np.arange(n)),

@@ -1,7 +1,7 @@
 """The library's interface as a user calls it: a script of calls, and what each call must answer.
 
-Taps show one segment from a fresh context. Here segments follow one another in the same context, opened by hand or by the
-end-pointer, broken off, ended twice, under pushes of any size: whatever one segment leaves behind, the next one meets.
+Taps show one segment from a fresh context. Here segments follow one another in the same context, opened by hand or by
+the end-pointer, broken off, ended twice, under pushes of any size: what one segment leaves behind, the next one meets.
 """
 
 from __future__ import annotations
@@ -25,6 +25,11 @@ READY: Final = 1
 MORE: Final = 0
 ERR_COUNT: Final = -2
 ERR_STATE: Final = -3
+
+_INTERFACE: Final = """
+void lsm_init(void *); int lsm_begin(void *); int lsm_push(void *, const int16_t *, size_t); int lsm_end(void *);
+int lsm_class(const void *); const int32_t *lsm_scores(const void *); int lsm_selftest(void *);
+"""
 
 # For each call: its status, then the class; and after READY also all scores.
 Answers = list[int]
@@ -209,11 +214,7 @@ def _traces(model: Model, frames: Ints) -> Iterator[Ints]:
 def host_answers(native: Native, script: Script) -> Answers:
     """The script on this machine."""
     ffi, library = native._ffi, native._library
-    ffi.cdef(
-        """void lsm_init(void *); int lsm_begin(void *); int lsm_push(void *, const int16_t *, size_t); int lsm_end(void *);
-        int lsm_class(const void *); const int32_t *lsm_scores(const void *); int lsm_selftest(void *);""",
-        override=True,
-    )
+    ffi.cdef(_INTERFACE, override=True)
     context = ffi.new("uint64_t[]", native.context_bytes // 8 + 1)
     samples = ffi.new("int16_t[]", [*script.samples.tolist(), 0])
     library.lsm_init(context)
@@ -251,7 +252,7 @@ def selftest(target: Native | Emulator) -> int:
     if isinstance(target, Emulator):
         return _status(target.call("lsm_selftest", target.context))
     ffi, library = target._ffi, target._library
-    ffi.cdef("int lsm_selftest(void *);", override=True)
+    ffi.cdef(_INTERFACE, override=True)
     return int(library.lsm_selftest(ffi.new("uint64_t[]", target.context_bytes // 8 + 1)))
 
 
