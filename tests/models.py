@@ -77,7 +77,7 @@ def with_tables(model: Model, tables: Mapping[str, ArrayLike]) -> Model:
 
 
 def sound(seed: int, n_hops: int, *, hop: int = HOP, rest: int = 0) -> NDArray[np.int16]:
-    """Tones and noise, loud, soft or silent for a few hops at a time; `rest` samples of an unfinished hop at the end."""
+    """Tones and noise, loud, soft or silent for a few hops at a time; `rest` samples of an unfinished hop follow."""
     rng = np.random.default_rng(seed)
     n = n_hops * hop + rest
     pieces, length = [], 0

@@ -110,18 +110,55 @@ def test_generate_build_verify_then_a_flipped_bit(copy: Path) -> None:
     assert {"recordings", "steps", "integers", "tap_digest", "targets"} <= set(result)
     assert len(result["targets"]) == 2
 
-    tables = copy / "build/nucleo_f446re/lib/lsm/lsm_tables.h"
-    text = tables.read_text()
-    head, _, body = text.partition("readout_weight[")
-    rows = body.splitlines()
-    first = rows[1].split(",")[0]
-    rows[1] = rows[1].replace(first, f"{first[: -len(first.strip())]}{int(first) ^ 1}", 1)
-    tables.write_text(head + "readout_weight[" + "\n".join(rows) + "\n")
+    change_one_weight(copy)
     assert run("build", "--board", "nucleo_f446re", "--offline", cwd=copy).returncode == 0
     done = run("verify", "--board", "nucleo_f446re", cwd=copy)
     assert done.returncode == 1
     assert "readout" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def change_one_weight(folder: Path) -> None:
+    """Turn the lowest bit of the first readout weight in the generated C."""
+    tables = folder / "build/nucleo_f446re/lib/lsm/lsm_tables.h"
+    head, name, body = tables.read_text().partition("readout_weight[")
+    first = body.splitlines()[1].split(",")[0]
+    changed = first.replace(first.strip(), str(int(first) ^ 1))
+    tables.write_text(head + name + body.replace(first, changed, 1))
+
+
+def test_certificate_holds_in_another_folder_and_not_with_another_weight(copy: Path, tmp_path: Path) -> None:
+    def build(folder: Path) -> None:
+        assert run("build", "--board", "nucleo_f446re", "--offline", cwd=folder).returncode == 0
+
+    assert run("generate", "--board", "nucleo_f446re", cwd=copy).returncode == 0
+    build(copy)
+    options = ("--certificate", "out.json", "--table-bits", "50", "--code-bits", "3", "--emulated", "2")
+    done = run("verify", "--board", "nucleo_f446re", *options, "--dump", "taps.npz", cwd=copy)
+    assert done.returncode == 0, done.stderr
+    assert "Not checked" in (copy / "out.md").read_text()
+    taps = np.load(copy / "taps.npz")
+    assert np.array_equal(taps["expected/reservoir.v"], taps["got/reservoir.v"])
+
+    other = tmp_path / "another place"
+    other.mkdir()
+    for name in ("tiny.lsm", "out.json"):
+        shutil.copy(copy / name, other)
+    shutil.copytree(copy / "words", other / "words")
+    assert run("generate", "--board", "nucleo_f446re", cwd=other).returncode == 0
+    build(other)
+    done = run("verify", "--check", "out.json", cwd=other)
+    assert done.returncode == 0, done.stderr
+    assert "out.json holds" in done.stdout
+
+    change_one_weight(other)
+    build(other)
+    done = run("verify", "--check", "out.json", "--json", cwd=other)
+    assert done.returncode == 1, done.stderr
+    result = json.loads(done.stdout)
+    assert result["first_difference"]["tap"].startswith("readout")
+    assert not result["certificate"]["holds"]
+    assert any(line.startswith("elf.sha256") for line in result["certificate"]["broken"])
 
 
 def broken_copy(folder: Path, name: str) -> list[str]:

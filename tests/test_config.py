@@ -25,12 +25,14 @@ SAID = [
     ({"encoder": {"kind": "delta", "dleta": 3}}, "encoder.dleta: unknown key; did you mean delta?"),
     ({"encoder": {"kind": "delta", "n_taps": 3}}, "encoder.n_taps: unknown key"),
     ({"encoder": {"kind": "current", "delta": 3}}, "encoder.delta: unknown key"),
-    ({"reservoir": {"topology": {"kind": "maass", "reech": 3}}}, "reservoir.topology.reech: unknown key; did you mean reach?"),
+    ({"reservoir": {"topology": {"kind": "maass", "reech": 3}}},
+     "reservoir.topology.reech: unknown key; did you mean reach?"),
     ({"dataset": {"path": ".", "split": {"kind": "pattern", "tset": "a", "test": "a"}}},
      "dataset.split.tset: unknown key; did you mean test?"),
     ({"dataset": {"path": ".", "index": {"label_colum": "a"}}},
      "dataset.index.label_colum: unknown key; did you mean label_column?"),
-    ({"decision": {"endpointer": {"onset_mss": 3}}}, "decision.endpointer.onset_mss: unknown key; did you mean onset_ms?"),
+    ({"decision": {"endpointer": {"onset_mss": 3}}},
+     "decision.endpointer.onset_mss: unknown key; did you mean onset_ms?"),
     # Missing.
     ({"dataset": {}}, "dataset.path: missing"),
     ({"encoder": {}}, "encoder.kind: missing"),
@@ -52,7 +54,8 @@ SAID = [
     ({"frontend": {"hop_ms": float("nan")}}, "frontend.hop_ms: input should be a finite number (got nan)"),
     ({"encoder": {"kind": "delta", "delta": 0}}, "encoder.delta: input should be greater than or equal to 1 (got 0)"),
     ({"encoder": {"kind": "ternary"}}, "encoder.kind: must be one of 'current', 'delta' (got 'ternary')"),
-    ({"reservoir": {"leak_shift": [3, 99]}}, "reservoir.leak_shift.1: input should be less than or equal to 12 (got 99)"),
+    ({"reservoir": {"leak_shift": [3, 99]}},
+     "reservoir.leak_shift.1: input should be less than or equal to 12 (got 99)"),
     ({"reservoir": {"leak_q15": []}}, "reservoir.leak_q15: list should have at least 1 item"),
     ({"reservoir": {"target_rate": 1.0}}, "reservoir.target_rate: input should be less than 1 (got 1.0)"),
     ({"name": "1st"}, "name: string should match pattern"),
@@ -68,14 +71,16 @@ SAID = [
     ({"frontend": {"high_hz": 4001}}, "frontend.high_hz: 4001.0 must be at most half of sample_hz (4000.0)"),
     ({"reservoir": {"leak_shift": [3], "leak_q15": [5]}}, "reservoir: leak_shift and leak_q15 say the same thing"),
     ({"dataset": {"path": ".", "label_from": "pattern"}}, "dataset.label_from: pattern needs `pattern`"),
-    ({"dataset": {"path": ".", "label_from": "pattern", "pattern": "a"}}, "dataset.label_from: pattern needs `pattern`"),
+    ({"dataset": {"path": ".", "label_from": "pattern", "pattern": "a"}},
+     "dataset.label_from: pattern needs `pattern`"),
     ({"dataset": {"path": ".", "label_from": "index", "index": {}}}, "dataset.label_from: index needs `index`"),
     ({"dataset": {"path": ".", "split": {"kind": "column"}}}, "dataset.split: column needs `index`"),
     ({**LIVE, "frontend": {}}, "decision.mode: live knows no segment; set frontend.level: running_peak"),
     ({**LIVE, "readout": {**LIVE["readout"], "n_windows": 2}}, "decision.mode: live has no windows"),
     ({**LIVE, "readout": {**LIVE["readout"], "length_feature": True}}, "decision.mode: live has no segment length"),
     ({**LIVE, "decision": {"mode": "live", "endpointer": {}}}, "decision.endpointer finds segments"),
-    ({"frontend": {"level": "running_peak"}, "decision": {"endpointer": {}}}, "decision.endpointer listens to absolute"),
+    ({"frontend": {"level": "running_peak"}, "decision": {"endpointer": {}}},
+     "decision.endpointer listens to absolute"),
 ]  # fmt: skip
 
 
@@ -139,7 +144,9 @@ def test_a_file(tmp_path: Path) -> None:
     assert (config.name, config.seed) == ("small", 7)
 
 
-@pytest.mark.parametrize("path", sorted((Path(__file__).parent.parent / "examples").glob("*.yaml")), ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "path", sorted((Path(__file__).parent.parent / "examples").glob("*.yaml")), ids=lambda path: path.name
+)
 def test_shipped_examples_are_allowed(path: Path) -> None:
     assert load_config(path).name == path.stem
 

@@ -82,7 +82,9 @@ def test_log2(x: int) -> None:
 
 
 def test_log2_is_near_and_never_falls() -> None:
-    x = np.unique(np.concatenate([np.arange(1, 1 << 18), AROUND_POWERS, np.geomspace(1, 2**62, 100_000).astype(np.int64)]))
+    x = np.unique(
+        np.concatenate([np.arange(1, 1 << 18), AROUND_POWERS, np.geomspace(1, 2**62, 100_000).astype(np.int64)])
+    )
     x = x[x > 0]
     got = fixed.log2_q8(x)
     assert np.abs(got / 256 - np.log2(x.astype(np.longdouble))).max() < 0.017

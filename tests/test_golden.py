@@ -79,7 +79,9 @@ def test_live_the_future_changes_no_past() -> None:
     whole, part = (run_clips(model, [piece])[0].taps for piece in (samples, samples[: 20 * HOP]))
     assert len(whole["decision.class"]) == 52 // 5 + 1
     for name in TAPS:
-        known = 4 if name in ("decision.class", "readout.features") else 8 if name == "readout.scores" else len(part[name])
+        known = (
+            4 if name in ("decision.class", "readout.features") else 8 if name == "readout.scores" else len(part[name])
+        )
         assert (whole[name][:known] == part[name][:known]).all()
 
 

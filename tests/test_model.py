@@ -29,6 +29,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "live": LIVE,
     "endpointer": {"decision": {"endpointer": {}}},
 }
+POINTER = {"onset": 9, "onset_frames": 2, "hang_frames": 3, "preroll_frames": 10, "floor_rise_q8": 9}
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +83,10 @@ def test_the_same_model_is_the_same_bytes(model: Model, data: bytes, tmp_path: P
     save_model(backwards, tmp_path / "b.lsm")
     assert (tmp_path / "b.lsm").read_bytes() == data
     (tmp_path / "a.lsm").write_bytes(data)
-    script = "import sys; from pathlib import Path; from lsm_edge.model import *; save_model(load_model(Path('a.lsm')), Path('c.lsm'))"
+    script = (
+        "from pathlib import Path; from lsm_edge.model import load_model, save_model\n"
+        "save_model(load_model(Path('a.lsm')), Path('c.lsm'))"
+    )
     for seed in ("0", "1"):
         environment = {"PYTHONHASHSEED": seed, "PYTHONPATH": str(root)}
         subprocess.run([sys.executable, "-c", script], cwd=tmp_path, env=environment, check=True)
@@ -299,7 +303,13 @@ def test_integers_that_lead_out_of_bounds(model: Model, name: str, place: int, v
 
 @pytest.mark.parametrize(
     ("name", "place", "value"),
-    [("input_start", 0, 1), ("input_start", 16, 0), ("input_start", 4, 0), ("input_target", 0, 20), ("input_weight", 0, -128)],
+    [
+        ("input_start", 0, 1),
+        ("input_start", 16, 0),
+        ("input_start", 4, 0),
+        ("input_target", 0, 20),
+        ("input_weight", 0, -128),
+    ],
 )
 def test_synapses_of_the_encoder_that_lead_out_of_bounds(name: str, place: int, value: int) -> None:
     model = small_model(encoder={"kind": "delta"})
@@ -344,11 +354,13 @@ def test_types_shapes_and_names(model: Model) -> None:
         ("decision", {"mode": "live"}),
         ("decision", {"max_frames": 4096}),
         ("decision", {"every_frames": 65536}),
-        ("decision", {"endpointer": {"onset": 9, "onset_frames": 20, "hang_frames": 3, "preroll_frames": 10, "floor_rise_q8": 9}}),
-        ("decision", {"endpointer": {"onset": 9, "onset_frames": 2, "hang_frames": 65536, "preroll_frames": 1, "floor_rise_q8": 9}}),
+        ("decision", {"endpointer": {**POINTER, "preroll_frames": 28}}),
+        ("decision", {"endpointer": {**POINTER, "hang_frames": 65536}}),
     ],
 )  # fmt: skip
-def test_manifests_that_no_firmware_could_be_made_of(data: bytes, tmp_path: Path, stage: str, changes: dict[str, Any]) -> None:
+def test_manifests_that_no_firmware_could_be_made_of(
+    data: bytes, tmp_path: Path, stage: str, changes: dict[str, Any]
+) -> None:
     def change(header: dict[str, Any]) -> None:
         manifest = json.loads(header["__metadata__"]["manifest"])
         manifest[stage].update(changes)

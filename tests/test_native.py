@@ -32,7 +32,10 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "plain": {},
     "recurrent": {"reservoir": {**RECURRENT, "reset": "zero"}},
     "delta, trace": {"encoder": {"kind": "delta"}, "readout": {"state": "trace"}},
-    "running peak, length": {"frontend": {"level": "running_peak"}, "readout": {"window_by": "length", "transform": "linear"}},
+    "running peak, length": {
+        "frontend": {"level": "running_peak"},
+        "readout": {"window_by": "length", "transform": "linear"},
+    },
     "live": LIVE,
     "live, recurrent": {**LIVE, "reservoir": RECURRENT},
     "with endpointer": {"decision": {"endpointer": {}}},
@@ -105,11 +108,10 @@ def test_hearing_and_stirring_are_the_golden_models(native: NativeOf, name: str)
 def test_progress_is_told(native: NativeOf) -> None:
     model, clips = small_model(), [sound(seed, 3) for seed in range(40)]
     for liquid in (native(model), GoldenLiquid(model)):
-        told: list[tuple[int, int]] = []
-        frames = liquid.hear(clips, lambda done, of: told.append((done, of)))
-        assert told[-1] == (40, 40)
-        liquid.stir(frames, lambda done, of: told.append((done, of)))
-        assert told[-1] == (40, 40)
+        heard: dict[int, int] = {}
+        stirred: dict[int, int] = {}
+        liquid.stir(liquid.hear(clips, heard.__setitem__), stirred.__setitem__)
+        assert list(heard.items())[-1] == list(stirred.items())[-1] == (40, 40)
 
 
 def test_another_compiler_says_the_same() -> None:
@@ -132,7 +134,9 @@ def test_another_prefix_says_the_same() -> None:
 def test_loading_another_model_is_compiling_it(native: NativeOf) -> None:
     need_host_compiler()
     first, second = small_model(seed=1, reservoir=RECURRENT), small_model(seed=2, reservoir=RECURRENT)
-    second = Model(first.manifest, {**first.tables, "threshold": second["threshold"], "readout_weight": second["readout_weight"]})
+    second = Model(
+        first.manifest, {**first.tables, "threshold": second["threshold"], "readout_weight": second["readout_weight"]}
+    )
     frames = golden.hear(first, sound(1, 25)).astype(np.uint8)
     writable = Native(first, writable=True)
     for model in (second, first, second):
@@ -182,7 +186,7 @@ def test_what_a_compiler_says_is_passed_on(tmp_path: Path, monkeypatch: pytest.M
     need_host_compiler()
     monkeypatch.setenv("LSM_EDGE_CACHE", str(tmp_path))
     library = generate_library(small_model())
-    with pytest.raises(BuildError, match="cannot compile the generated C:\n[\\s\\S]*no_such_type"):
+    with pytest.raises(BuildError, match=r"cannot compile the generated C:\n[\s\S]*no_such_type"):
         Native(small_model(), library={**library, "lsm.c": library["lsm.c"] + "\nno_such_type x;\n"})
     assert list((tmp_path / "native").iterdir()) == []
 

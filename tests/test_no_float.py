@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-PYTHON = [ROOT / "lsm_edge" / "fixed.py", ROOT / "lsm_edge" / "golden.py", *(ROOT / "lsm_edge" / "stages").glob("*.py")]
+PACKAGE = ROOT / "lsm_edge"
+PYTHON = [PACKAGE / "fixed.py", PACKAGE / "golden.py", *(PACKAGE / "stages").glob("*.py")]
 C = [
     *(ROOT / "firmware").rglob("*.[ch]"),
     *(ROOT / "templates").glob("*.c.j2"),
@@ -18,11 +19,12 @@ C = [
     *(ROOT / "templates").glob("*.[ch]"),
 ]
 SHIPPED = [path for path in C if path.parent.name == "kernels" or path.name.startswith("lsm")]
-# Of NumPy, what makes, moves, compares and adds integers. Anything else (sqrt, log2, mean, true_divide, ...) is not here.
+# What NumPy has for integers: nothing that makes a float of them (sqrt, log2, mean, true_divide, ...).
 NUMPY = {
-    "add", "append", "arange", "argmax", "asarray", "ascontiguousarray", "array", "bitwise_or", "bool_", "clip", "concatenate",
-    "cumsum", "diff", "einsum", "empty", "empty_like", "frombuffer", "int16", "int64", "left_shift", "maximum", "minimum",
-    "ndarray", "ones", "packbits", "repeat", "searchsorted", "stack", "uint8", "uint16", "uint32", "where", "zeros", "zeros_like",
+    "add", "append", "arange", "argmax", "asarray", "ascontiguousarray", "array", "bitwise_or", "bool_", "clip",
+    "concatenate", "cumsum", "diff", "einsum", "empty", "empty_like", "frombuffer", "int16", "int64", "left_shift",
+    "maximum", "minimum", "ndarray", "ones", "packbits", "repeat", "searchsorted", "stack", "uint8", "uint16", "uint32",
+    "where", "zeros", "zeros_like",
 }  # fmt: skip
 
 
@@ -37,7 +39,12 @@ def floats_in(tree: ast.AST) -> Iterator[str]:
             yield f"line {line}: ** something that may be negative"
         if isinstance(node, ast.Name) and node.id in {"float", "complex", "round"}:
             yield f"line {line}: {node.id}"
-        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "np" and node.attr not in NUMPY:
+        if (
+            isinstance(node, ast.Attribute)
+            and isinstance(node.value, ast.Name)
+            and node.value.id == "np"
+            and node.attr not in NUMPY
+        ):
             yield f"line {line}: np.{node.attr}"
         if isinstance(node, ast.Attribute) and node.attr in {"mean", "std", "var"}:
             yield f"line {line}: .{node.attr}"

@@ -25,8 +25,8 @@ def test_a_range_says_what_happens() -> None:
 
 @pytest.mark.parametrize(
     ("low", "high", "signed", "fits"),
-    [(-128, 127, True, True), (-129, 0, True, False), (0, 128, True, False), (0, 255, False, True), (-1, 0, False, False),
-     (0, 256, False, False)],
+    [(-128, 127, True, True), (-129, 0, True, False), (0, 128, True, False),
+     (0, 255, False, True), (-1, 0, False, False), (0, 256, False, False)],
 )  # fmt: skip
 def test_what_fits(low: int, high: int, signed: bool, fits: bool) -> None:
     assert Range("s", "q", low, high, 8, signed=signed).fits == fits

@@ -28,6 +28,7 @@ SANITIZERS = {
         f"-fsanitize-ignorelist={HERE / 'intended_wrap.txt'}",
     ],
 }
+CHECK_BOUNDS = ["-include", "assert.h", "-DLSM_ASSERT=assert"]
 FLAGS = ["-std=c99", "-O1", "-g", "-Wall", "-Wextra", "-Werror", "-fno-sanitize-recover=all"]
 SEEDS = range(1, 4)
 
@@ -37,8 +38,10 @@ both = pytest.mark.parametrize("compiler", SANITIZERS)
 @both
 @pytest.mark.parametrize("name", SETTINGS)
 def test_the_library_does_nothing_undefined(compiler: str, name: str, tmp_path: Path) -> None:
+    """And no integer leaves the bounds that the generator has proven."""
     write_fenced_library(name, tmp_path)
-    program = compiled(compiler, tmp_path, [f"-DIS_LIVE={int(name.startswith('live'))}"], "lsm.c", HERE / "library.c")
+    flags = [f"-DIS_LIVE={int(name.startswith('live'))}", *CHECK_BOUNDS]
+    program = compiled(compiler, tmp_path, flags, "lsm.c", HERE / "library.c")
     for seed in SEEDS:
         assert run(program, seed) == ""
 

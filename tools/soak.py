@@ -2,7 +2,7 @@
 
 Model number i is drawn from seed i and runs on the golden model, on one host compiler and on one emulated core; every
 integer is compared. Totals are printed at the end, also after Ctrl-C. A difference is made small and saved under
-`tests/regressions/`, from where `make test` replays it. Exit code: 0 no difference, 1 a difference, 2 a tool is missing.
+`tests/regressions/`, from where `make test` replays it. Exit code: 0 no difference, 1 a difference, 2 no compiler.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def _results(options: argparse.Namespace, until: float) -> Iterator[tuple[int, T
     for _ in range(options.jobs):
         start()
     try:
-        while running:
+        while running or not results.empty():
             with contextlib.suppress(queue.Empty):
                 seed, part = results.get(timeout=0.5)
                 yield seed, part
@@ -97,6 +97,7 @@ def _results(options: argparse.Namespace, until: float) -> Iterator[tuple[int, T
     finally:
         for process in running:
             process.terminate()
+            process.join()
 
 
 def _work(seeds: list[int], seconds: float, results: Any) -> None:
@@ -138,8 +139,8 @@ def _print_totals(tally: Tally, seconds: float) -> None:
 def _summary(tally: Tally) -> str:
     n_differences = sum(difference.count for difference in tally.differences)
     return (
-        f"{tally.models:,} models, {tally.recordings:,} recordings, {tally.steps:,} steps, {tally.integers:,} integers, "
-        f"{n_differences:,} differences"
+        f"{tally.models:,} models, {tally.recordings:,} recordings, {tally.steps:,} steps, "
+        f"{tally.integers:,} integers, {n_differences:,} differences"
     )
 
 

@@ -27,7 +27,7 @@ from lsm_edge.model import Model
 from lsm_edge.ranges import ranges_of
 from lsm_edge.selftest import known_answer
 from lsm_edge.target.emulate import Emulator
-from lsm_edge.target.faults import code_faults, table_faults
+from lsm_edge.target.faults import PASS, FaultCoverage, code_faults, table_faults
 from lsm_edge.target.native import compiler_name
 from lsm_edge.target.qemu import QemuCore, machine_for
 from lsm_edge.target.templates import render
@@ -67,6 +67,7 @@ class Certificate(BaseModel):
         return (
             claims["verification"]["differences"] == 0
             and not claims["altered_files"]
+            and claims["selftest"]["passes"]
             and claims["selftest"]["table_bits"]["share"] == 1.0
             and all(row["verdict"] != "OVERFLOWS" for row in claims["ranges"])
         )
@@ -86,7 +87,7 @@ def certify(
     """Run everything that a certificate claims.
 
     Raises:
-        MismatchError: the firmware holds another model, or its self-test fails as it is.
+        MismatchError: the firmware holds another model, or crashes.
         BuildError, DataError: as `verify`.
     """
     second = _second_emulator(model, board, library, prefix)
@@ -102,8 +103,11 @@ def certify(
         progress=progress,
     )
     emulator = Emulator(model, elf, board, prefix=prefix)
-    tables = table_faults(emulator, scope.table_bits, scope.seed, progress)
-    code = code_faults(emulator, scope.code_bits, scope.seed, progress)
+    status = emulator.selftest()
+    tables = code = FaultCoverage(bits=0, flipped=0, noticed=0, missed=())
+    if status == PASS:
+        tables = table_faults(emulator, scope.table_bits, scope.seed, progress)
+        code = code_faults(emulator, scope.code_bits, scope.seed, progress)
     answer = known_answer(model)
     claims: dict[str, Any] = {
         "model": {"name": model.manifest.name, "digest": model.digest, "labels": list(model.manifest.labels)},
@@ -115,6 +119,8 @@ def certify(
         "verification": _counts(result),
         "ranges": [item.as_row() for item in ranges_of(model).values()],
         "selftest": {
+            "passes": status == PASS,
+            "sounds": len(answer.seeds),
             "hops": answer.n_hops,
             "neurons": model.manifest.reservoir.n_neurons,
             "neurons_reached": answer.neurons_reached,

@@ -20,7 +20,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "plain": {},
     "zero": {"reservoir": {"reset": "zero"}},
     "refractory": {"reservoir": {"refractory_steps": 5, "target_rate": 0.02}},
-    "delta": {"encoder": {"kind": "delta", "delta": 4}},
+    "delta": {"encoder": {"kind": "delta", "delta": 4}, "reservoir": {"target_rate": 0.01}},
     "recurrent": {"reservoir": RECURRENT},
     "live": LIVE,
 }

@@ -73,7 +73,9 @@ def test_delta_neurons_hear_so_many_lines(fan_in: int, heard: int) -> None:
 
 def test_more_delta_synapses_than_a_start_can_count_are_refused() -> None:
     many = {"frontend": {"window_samples": 512, "n_bands": 32}, "reservoir": {"n_neurons": 2048}}
-    with pytest.raises(ConfigError, match=r"encoder.fan_in: 40 lines to each of 2048 .* at most 65535 .* fan_in of 31\)"):
+    with pytest.raises(
+        ConfigError, match=r"encoder.fan_in: 40 lines to each of 2048 .* at most 65535 .* fan_in of 31\)"
+    ):
         small_model(encoder={"kind": "delta", "fan_in": 40}, **many)
 
 
@@ -107,17 +109,21 @@ def test_near_neurons_are_connected_more_often() -> None:
     place = np.arange(400)
     grid = np.stack([place % 4, place // 4 % 4, place // 16], axis=1)
     distance = np.sqrt(((grid[:, None] - grid[None]) ** 2).sum(axis=-1))
-    chance = [(weights[(distance > low) & (distance <= high)] != 0).mean() for low, high in [(0, 1), (1, 2), (2, 4), (4, 8)]]
+    chance = [
+        (weights[(distance > low) & (distance <= high)] != 0).mean() for low, high in [(0, 1), (1, 2), (2, 4), (4, 8)]
+    ]
     assert chance == sorted(chance, reverse=True)
     assert chance[0] > 3 * chance[2] > 0
     assert chance[3] < 0.001
 
 
 def test_who_connects_to_whom() -> None:
-    """At one distance, pairs are connected by kind: 0.3 from E to E, 0.4 from I to E, 0.2 from E to I, 0.1 from I to I."""
+    """At one distance, pairs are connected by kind: 0.3 from E to E, 0.4 from I to E, 0.2 from E to I, 0.1 I to I."""
     weights = np.stack(
         [
-            drawn_weights(seed, n_neurons=64, excitatory_share=0.5, topology={"kind": "maass", "reach": 16.0, "fan_in": 8})
+            drawn_weights(
+                seed, n_neurons=64, excitatory_share=0.5, topology={"kind": "maass", "reach": 16.0, "fan_in": 8}
+            )
             for seed in range(30)
         ]
     )
@@ -154,7 +160,7 @@ def test_the_smallest_liquids(n_neurons: int) -> None:
     ],
 )
 def test_a_topology_without_a_synapse_is_refused(reservoir: dict[str, Any]) -> None:
-    with pytest.raises(ConfigError, match="reservoir.topology: .* without a synapse"):
+    with pytest.raises(ConfigError, match=r"reservoir.topology: .* without a synapse"):
         small_model(reservoir=reservoir)
 
 
@@ -278,6 +284,8 @@ def test_units_become_integers() -> None:
 def test_a_segment_shorter_than_its_beginning_is_refused() -> None:
     """In C it would be written beyond the context."""
     pointer = {"onset_ms": 24.0, "preroll_ms": 64.0}  # 3 and 8 frames of 8 ms
-    with pytest.raises(ConfigError, match=r"decision.max_segment_ms: 88.0 ms are 11 frames, but a segment begins with 11"):
+    with pytest.raises(
+        ConfigError, match=r"decision.max_segment_ms: 88.0 ms are 11 frames, but a segment begins with 11"
+    ):
         small_model(decision={"max_segment_ms": 88.0, "endpointer": pointer})
     small_model(decision={"max_segment_ms": 96.0, "endpointer": pointer})

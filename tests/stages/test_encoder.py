@@ -40,7 +40,7 @@ def test_current_is_a_sum_over_band_and_delay(shift: int, frames: Ints) -> None:
 
 
 def test_taps_see_zeros_before_the_start() -> None:
-    """Each of four neurons looks at one band, 0 to 3 frames back: what the first frame holds reaches it so much later."""
+    """Each of four neurons looks at one band, 0 to 3 frames back: what a frame holds reaches it so much later."""
     model = small_model(
         encoder={"kind": "current", "n_taps": 2, "max_delay_frames": 3, "shift": 0},
         reservoir={"n_neurons": 4},

@@ -26,7 +26,9 @@ def points_at_the_ends(n: int) -> Ints:
     rng, j = np.random.default_rng(1), np.arange(n)
     impulse = np.zeros((n, n, 2), np.int64)
     impulse[j, j] = 16384
-    turning = [16384 * np.sqrt(2) * np.exp(2j * np.pi * (j * k / n + turn)) for k in range(n) for turn in (0, 0.125, 0.3)]
+    turning = [
+        16384 * np.sqrt(2) * np.exp(2j * np.pi * (j * k / n + turn)) for k in range(n) for turn in (0, 0.125, 0.3)
+    ]
     parts = np.stack([np.real(turning), np.imag(turning)], axis=-1)
     return np.concatenate(
         [
@@ -106,7 +108,8 @@ def test_headroom_and_window_in_c(kernels: Kernels, samples: Ints) -> None:
 
 
 @pytest.mark.parametrize(
-    ("largest", "headroom"), [(0, 0), (-1, 0), (1, 14), (-2, 14), (2, 13), (16383, 1), (16384, 0), (-16384, 1), (-32768, 0)]
+    ("largest", "headroom"),
+    [(0, 0), (-1, 0), (1, 14), (-2, 14), (2, 13), (16383, 1), (16384, 0), (-16384, 1), (-32768, 0)],
 )
 def test_headroom(largest: int, headroom: int) -> None:
     """As far as the largest sample can be shifted; nothing and minus one, which no shift makes larger, not at all."""

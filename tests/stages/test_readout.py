@@ -104,7 +104,11 @@ def test_scores_add_up_window_by_window() -> None:
     for clip, length in enumerate([0, 10, 255, 255]):
         first = np.array([1000, 0, -1000]) + weights[0] @ features[clip, 0]
         second = first + weights[1] @ features[clip, 1]
-        assert scores[clip].tolist() == [first.tolist(), second.tolist(), (second + length * np.array([1, -2, 3])).tolist()]
+        assert scores[clip].tolist() == [
+            first.tolist(),
+            second.tolist(),
+            (second + length * np.array([1, -2, 3])).tolist(),
+        ]
 
 
 def test_without_a_length_the_last_row_repeats() -> None:
@@ -118,4 +122,6 @@ def test_scores_in_c(kernels: Kernels, features: Any, low: bool) -> None:
     model = with_tables(reader(n_windows=1, length_feature=False), {"readout_weight": -127} if low else {})
     scores = model["bias"].copy()
     kernels.add_scores(scores, features, model["readout_weight"], 3, 20)
-    assert scores.tolist() == readout.scores_of(model, features[None, None].astype(np.int64), np.zeros(1))[0, 0].tolist()
+    assert (
+        scores.tolist() == readout.scores_of(model, features[None, None].astype(np.int64), np.zeros(1))[0, 0].tolist()
+    )

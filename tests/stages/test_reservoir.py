@@ -129,7 +129,7 @@ def test_a_spike_arrives_after_its_delay(delay: int, max_delay: int) -> None:
 
 
 def test_spikes_under_way_do_not_disturb_each_other() -> None:
-    """Sources of different delays reach one target at once and add up; a source may fire again while one is under way."""
+    """Sources of different delays reach one target at once and add up; a source may fire again meanwhile."""
     model = wired([(0, 2, 100), (1, 2, -30)], [4, 2, 1], max_delay=4, weight_shift=3)
     seen = potentials(model, {0: [0], 1: [0], 2: [1], 6: [1]}, 12)
     want = {4: 8 * (100 - 30), 5: 8 * 100, 8: 8 * -30}

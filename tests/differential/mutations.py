@@ -1,0 +1,160 @@
+"""Small faults, one at a time, that the differential tests must find: where, what instead of what, and which check sees it.
+
+`caught_by` is the tap of the first integer that differs, so it names the stage; or it is what `check.py` calls what is
+not a tap. A fault whose old text is no longer there fails the test: this list cannot rot.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+# Models that between them show every fault below; drawn with at most LARGEST neurons.
+SEEDS: Final = tuple(range(40))
+LARGEST: Final = 40
+
+
+@dataclass(frozen=True)
+class Mutation:
+    """One fault. `on` says where it shows: code for the board only shows on a core."""
+
+    name: str
+    file: str
+    old: str
+    new: str
+    caught_by: str
+    on: str = "host"
+
+
+_FIXED: Final = "firmware/kernels/fixed.h"
+_FRONTEND: Final = "firmware/kernels/frontend.h"
+_ENCODER: Final = "firmware/kernels/encoder.h"
+_RESERVOIR: Final = "firmware/kernels/reservoir.h"
+_READOUT: Final = "firmware/kernels/readout.h"
+_DECISION: Final = "firmware/kernels/decision.h"
+_LIBRARY: Final = "templates/lsm.c.j2"
+
+MUTATIONS: Final = (
+    # The integer vocabulary.
+    Mutation("no saturation above", _FIXED, "return INT16_MAX;", "return (int16_t)x;", "reservoir.v"),
+    Mutation("no saturation below", _FIXED, "return INT16_MIN;", "return (int16_t)x;", "reservoir.v"),
+    Mutation(
+        "multiply rounds to nearest", _FIXED, "return (x * factor_q15) >> 15;", "return (x * factor_q15 + 16384) >> 15;",
+        "reservoir.v",
+    ),
+    Mutation(
+        "multiply rounds towards zero", _FIXED, "return (x * factor_q15) >> 15;", "return (x * factor_q15) / 32768;",
+        "reservoir.v",
+    ),
+    Mutation("decay sticks at -1", _FIXED, " + (int32_t)((uint32_t)x >> 31);", ";", "reservoir.v"),
+    Mutation("logarithm's parabola", _FIXED, "(256U - mantissa) * 88U", "(256U - mantissa) * 87U", "frontend.frame"),
+    Mutation("square root one low", _FIXED, "trial * trial <= x", "trial * trial < x", "readout.features"),
+    # frontend
+    Mutation("pre-emphasis shift", _FRONTEND, "(before >> 5)", "(before >> 4)", "frontend.frame"),
+    Mutation(
+        "pre-emphasis wraps", _FRONTEND, "return saturate_int16((int32_t)x - before + (before >> 5));",
+        "return (int16_t)((int32_t)x - before + (before >> 5));", "frontend.frame",
+    ),
+    Mutation(
+        "headroom of magnitudes", _FRONTEND, "(uint32_t)(x ^ (x >> 15))", "(uint32_t)(x < 0 ? -x : x)", "frontend.frame"
+    ),
+    Mutation("butterfly rounds", _FRONTEND, "(a_re + t_re) >> 1,", "(a_re + t_re + 1) >> 1,", "frontend.frame"),
+    Mutation(
+        "+j for -j", _FRONTEND, "imag_of(points[first + 3U]), -real_of(points[first + 3U])",
+        "-imag_of(points[first + 3U]), real_of(points[first + 3U])", "frontend.frame",
+    ),
+    Mutation("twiddle of a neighbour", _FRONTEND, "[k * (n_points / span)]", "[(k ^ 1U) * (n_points / span)]", "frontend.frame"),
+    Mutation("power of one part not halved", _FRONTEND, "(diff_im + t_im) >> 1)", "(diff_im + t_im))", "frontend.frame"),
+    Mutation("band without its last bin", _FRONTEND, "bin < end[band]", "bin + 1U < end[band]", "frontend.frame"),
+    Mutation("headroom counted once", _FRONTEND, "(512U * headroom)", "(256U * headroom)", "frontend.frame"),
+    Mutation("level's offset", _FRONTEND, "LEVEL_OFFSET_Q8 1024", "LEVEL_OFFSET_Q8 1023", "frontend.frame"),
+    Mutation("level ends at 254", _FRONTEND, "level > 255 ? 255", "level > 254 ? 254", "frontend.frame"),
+    Mutation("level below zero", _FRONTEND, "(uint8_t)(level < 0 ? 0 : level);", "(uint8_t)level;", "frontend.frame"),
+    Mutation(
+        "running peak never falls", _FRONTEND, "loudest_q8 > fallen_q8 ? loudest_q8 : fallen_q8",
+        "loudest_q8 > peak_q8 ? loudest_q8 : peak_q8", "frontend.frame",
+    ),
+    Mutation("previous sample stays", _LIBRARY, "        lsm->previous = samples[i];\n", "", "frontend.frame"),
+    Mutation(
+        "window one sample late", _LIBRARY, "memmove(lsm->samples, &lsm->samples[LSM_HOP_SAMPLES],",
+        "memmove(lsm->samples, &lsm->samples[LSM_HOP_SAMPLES - 1],", "frontend.frame",
+    ),
+    # encoder
+    Mutation(
+        "current wraps", _ENCODER, "saturate_int16(sum >> shift)", "(int16_t)(sum >> shift)", "encoder.current"
+    ),
+    Mutation("delta above, not from", _ENCODER, "if (moved >= delta)", "if (moved > delta)", "encoder.current"),
+    Mutation(
+        "down spikes on the up line", _ENCODER, "input_start[2U * band + 1U], input_start[2U * band + 2U]",
+        "input_start[2U * band], input_start[2U * band + 1U]", "encoder.current",
+    ),
+    Mutation("delta catches up at once", _ENCODER, "(reference[band] - delta)", "(frame[band])", "encoder.current"),
+    Mutation(
+        "taps a frame late", _LIBRARY, "&lsm->frames[lsm->at * LSM_N_BANDS], tap_offset",
+        "&lsm->frames[(lsm->at > 0U ? lsm->at - 1U : 0U) * LSM_N_BANDS], tap_offset", "encoder.current",
+    ),
+    # reservoir
+    Mutation("spikes are delivered twice", _RESERVOIR, "        due[word] = 0;\n", "", "reservoir.v"),
+    Mutation("recurrent current not shifted", _RESERVOIR, "((int32_t)1 << weight_shift)", "1", "reservoir.v"),
+    Mutation(
+        "decay after input", _RESERVOIR, "saturate_int16(decay_q15(*v, leak_q15) + drive)",
+        "saturate_int16(decay_q15(saturate_int16(*v + drive), leak_q15))", "reservoir.v",
+    ),
+    Mutation("fires above, not at", _RESERVOIR, "after >= threshold", "after > threshold", "reservoir.v"),
+    Mutation("fires while resting", _RESERVOIR, "    } else if (after >= threshold) {", "    }\n    if (after >= threshold) {", "reservoir.v"),
+    Mutation("rest one step short", _RESERVOIR, "*refractory = refractory_steps;", "*refractory = (uint8_t)(refractory_steps > 0U ? refractory_steps - 1U : 0U);", "reservoir.refractory"),
+    Mutation("always resets to zero", _RESERVOIR, "(reset_to_zero ? 0 : after - threshold)", "(0)", "reservoir.v"),
+    Mutation("spike words backwards", _RESERVOIR, "fired << (n - first)", "fired << (31U - (n - first))", "reservoir.spikes"),
+    Mutation("a word of one neuron left out", _RESERVOIR, "for (first = 0; first < n_neurons; first += 32U)", "for (first = 0; first == 0U || first + 1U < n_neurons; first += 32U)", "reservoir.v"),
+    Mutation("spikes due a step early", _RESERVOIR, "slot + delay_steps[32U * word + bit]", "slot + delay_steps[32U * word + bit] - 1U", "reservoir.v"),
+    Mutation("slots wrap a slot late", _RESERVOIR, "arrival >= n_slots", "arrival > n_slots", "reservoir.v"),
+    Mutation("slot never comes round", _LIBRARY, "lsm->slot + 1U < N_SLOTS ? lsm->slot + 1U : 0U", "lsm->slot + 1U < N_SLOTS ? lsm->slot + 1U : lsm->slot", "reservoir.v"),
+    Mutation("rest is not rested", _LIBRARY, "    memset(lsm->refractory, 0, sizeof lsm->refractory);\n", "", "session"),
+    Mutation("potentials are not reset", _LIBRARY, "    memset(lsm->v, 0, sizeof lsm->v);\n", "", "session"),
+    Mutation("spikes under way outlive a segment", _LIBRARY, "    memset(lsm->pending, 0, sizeof lsm->pending);\n", "", "session"),
+    Mutation("references outlive a segment", _LIBRARY, "    memset(lsm->reference, 0, sizeof lsm->reference);\n", "", "session"),
+    Mutation("traces outlive a segment", _LIBRARY, "    memset(lsm->trace, 0, sizeof lsm->trace);\n", "", "session"),
+    Mutation("history outlives a rest", _LIBRARY, "    memset(lsm->frames, 0, sizeof lsm->frames);\n", "", "session"),
+    # readout
+    Mutation("activity without its floor", _READOUT, "(sum > floor_sum ? sum - floor_sum : 0U)", "sum", "readout.features"),
+    Mutation("trace leaks after input", _READOUT, "((((uint32_t)trace * leak_q15) >> 15) + (uint32_t)count * gain)", "((((uint32_t)trace + (uint32_t)count * gain) * leak_q15) >> 15)", "readout.features"),
+    Mutation("rate is not clamped", _READOUT, "rate > 65535U ? 65535U : rate", "rate", "readout.features"),
+    Mutation("features are signed", _READOUT, "(int32_t)features[n]", "(int32_t)(int8_t)features[n]", "readout.scores"),
+    Mutation("counts go on in the next window", _LIBRARY, "        lsm->counts[n] = 0;\n    }\n{% endif %}\n}\n\n/* Nothing", "    }\n{% endif %}\n}\n\n/* Nothing", "readout.features"),
+    Mutation("a window too long", _LIBRARY, "LSM_N_WINDOWS * before >= (lsm", "LSM_N_WINDOWS * before > (lsm", "readout.features"),
+    Mutation("window's frames go on", _LIBRARY, "    lsm->window_frames = 0;\n    lsm->window++;", "    lsm->window++;", "readout.features"),
+    Mutation("length counts to 256", _LIBRARY, "lsm->n_frames < 255U ? (int32_t)lsm->n_frames : 255", "lsm->n_frames < 256U ? (int32_t)lsm->n_frames : 256", "readout.scores"),
+    Mutation("scores go on", _LIBRARY, "    memcpy(lsm->scores, bias, sizeof lsm->scores);\n    lsm->window = 0;", "    lsm->window = 0;", "readout.scores"),
+    # decision
+    Mutation("a tie goes to the last", _DECISION, "scores[c] > scores[best]", "scores[c] >= scores[best]", "decision.class"),
+    Mutation("noise floor never rises", _DECISION, "(uint32_t)floor_q8 + rise_q8", "(uint32_t)floor_q8", "decision.stream"),
+    Mutation("loud above the onset", _LIBRARY, "is_loud = loudness >= (lsm", "is_loud = loudness > (lsm", "decision.stream"),
+    Mutation("hangs on a frame too long", _LIBRARY, "if (lsm->run < {{ d", "if (lsm->run <= {{ d", "decision.stream"),
+    Mutation("segment keeps its silence", _LIBRARY, "(lsm->n_frames - lsm->run)", "(lsm->n_frames)", "decision.stream"),
+    Mutation("floor stays when a segment is cut", _LIBRARY, "        lsm->floor_q8 = (uint16_t)(loudness << 8);", "       ", "decision.stream"),
+    Mutation("preroll moves by a byte", _LIBRARY, "memmove(oldest, oldest + LSM_N_BANDS,", "memmove(oldest, oldest + 1,", "decision.stream"),
+    Mutation("decides a frame late", _LIBRARY, "if (lsm->n_frames < {{ d.every_frames }}U)", "if (lsm->n_frames <= {{ d.every_frames }}U)", "failure"),
+    Mutation("end does not restart the count", _LIBRARY, "    lsm->n_frames = 0;\n    lsm_readout(lsm);\n    lsm_decision(lsm);\n{% endif %}\n    return", "    lsm_readout(lsm);\n    lsm_decision(lsm);\n{% endif %}\n    return", "session"),
+    Mutation("begin keeps what the end-pointer had", _LIBRARY, "    lsm->n_frames = 0;\n{% if segment %}\n    lsm->is_open = 1;", "{% if segment %}\n    lsm->is_open = 1;", "session"),
+    Mutation("end-pointer goes on by hand", _LIBRARY, "    lsm->by_hand = 1;\n", "", "session"),
+    # tables
+    Mutation("twiddles' halves swapped", "lsm_edge/target/codegen.py", "halves[:, 0] | halves[:, 1] << 16", "halves[:, 1] | halves[:, 0] << 16", "frontend.frame"),
+    Mutation("tables column by column", "lsm_edge/target/codegen.py", "table.ravel()", "table.ravel('F')", "encoder.current"),
+    Mutation("spikes counted in bytes", "lsm_edge/target/context.py", 'add("uint16_t", "counts"', 'add("uint8_t", "counts"', "readout.features"),
+    # what only the board runs
+    Mutation("copy leaves out the last byte", "firmware/port/mem.c", "    for (; count > 0U; count--) {\n        *to++ = *from++;", "    for (; count > 1U; count--) {\n        *to++ = *from++;", "frontend.level", "core"),
+    Mutation("memset leaves out the last byte", "firmware/port/mem.c", "    for (; count > 0U; count--) {\n        *to++ = (uint8_t)value;", "    for (; count > 1U; count--) {\n        *to++ = (uint8_t)value;", "reservoir.refractory", "core"),
+    # the golden model
+    Mutation("golden decay sticks at -1", "lsm_edge/fixed.py", "return multiply_q15(x, factor_q15) + (x < 0)", "return multiply_q15(x, factor_q15)", "reservoir.v"),
+    Mutation("golden window a hop early", "lsm_edge/stages/frontend.py", "starts = (1 + np.arange(n_frames)) * hop", "starts = np.arange(n_frames) * hop", "frontend.frame"),
+    Mutation("golden peak of the first frame", "lsm_edge/stages/frontend.py", "peak = frames.max(initial=0)", "peak = frames[:1].max(initial=0)", "frontend.level"),
+    Mutation("golden delta below, not down to", "lsm_edge/stages/encoder.py", "down = reference - frame >= delta", "down = reference - frame > delta", "encoder.current"),
+    Mutation("golden history is its first frame", "lsm_edge/stages/encoder.py", "t * bands + offsets", "t // 2 * bands + offsets", "encoder.current"),
+    Mutation("golden fires above, not at", "lsm_edge/stages/reservoir.py", "fired = ~resting & (v >= threshold)", "fired = ~resting & (v > threshold)", "reservoir.v"),
+    Mutation("golden delivers twice", "lsm_edge/stages/reservoir.py", "        liquid.pending[:, liquid.slot] = False\n", "", "reservoir.v"),
+    Mutation("golden rests for ever", "lsm_edge/stages/reservoir.py", "liquid.refractory - resting)", "liquid.refractory)", "reservoir.refractory"),
+    Mutation("golden windows by what came after", "lsm_edge/stages/readout.py", "before = np.cumsum(weight) - weight", "before = np.cumsum(weight) - 1", "readout.features"),
+    Mutation("golden rate of a step more", "lsm_edge/stages/readout.py", "np.maximum(n_steps, 1)", "np.maximum(n_steps + 1, 1)", "readout.features"),
+    Mutation("golden spikes from the top bit", "lsm_edge/golden.py", 'bitorder="little"', 'bitorder="big"', "reservoir.spikes"),
+    Mutation("golden closes a frame late", "lsm_edge/stages/decision.py", "run == pointer.hang_frames or", "run > pointer.hang_frames or", "decision.stream"),
+)
