@@ -36,12 +36,12 @@ out = Console(highlight=False, soft_wrap=True, markup=False)
 err = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
 
 BoardOption = Annotated[str, typer.Option("--board", help="Board id; `lsm-edge boards` lists them.")]
-ModelOption = Annotated[Path | None, typer.Option("--model", help="Model file; default: the only *.lsm in this folder.")]
+ModelOption = Annotated[Path | None, typer.Option("--model", help="Model file; default: the only *.lsm here.")]
 DataOption = Annotated[Path | None, typer.Option("--data", help="Folder of the recordings, instead of dataset.path.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output and nothing else.")]
 OfflineOption = Annotated[
     bool | None,
-    typer.Option("--offline/--online", help="PlatformIO without its registry, or only with it; default: as can be had."),
+    typer.Option("--offline/--online", help="PlatformIO without its registry, or only with it; default: what works."),
 ]
 
 
@@ -63,7 +63,7 @@ def train(
     as_json: JsonOption = False,
 ) -> None:
     """Train a model on recordings and test it on those held back: audio.yaml -> audio.lsm."""
-    from lsm_edge.learn.train import train as run  # noqa: PLC0415 - scikit-learn takes a second to import
+    from lsm_edge.learn.train import train as run
 
     settings = _with_split(load_config(config), split, config)
     target = model or Path(config.stem + ".lsm")
@@ -116,17 +116,18 @@ def generate(
     board: BoardOption,
     model: ModelOption = None,
     project: Annotated[Path | None, typer.Option("--out", help="Project folder; default: build/BOARD.")] = None,
-    prefix: Annotated[str, typer.Option(help="Prefix of all exported names, so that two models fit in one firmware.")] = "lsm",
+    prefix: Annotated[str, typer.Option(help="Begins all exported names, so that two models fit in one firmware.")] = "lsm",
     as_json: JsonOption = False,
 ) -> None:
     """Write a PlatformIO project with the model as C: build/<board>/."""
-    from lsm_edge.target.codegen import generate_project, write_files  # noqa: PLC0415
-    from lsm_edge.target.context import context_bytes  # noqa: PLC0415
+    from lsm_edge.target.codegen import generate_project, write_files
+    from lsm_edge.target.context import context_bytes
 
     path = find_model(model)
     loaded = load_model(path)
     folder = project or Path("build") / board
-    command = f"lsm-edge generate --board {board} --model {path.name}" + ("" if prefix == "lsm" else f" --prefix {prefix}")
+    command = f"lsm-edge generate --board {board} --model {path.name}"
+    command += "" if prefix == "lsm" else f" --prefix {prefix}"
     files = generate_project(loaded, load_board(board), command=command, prefix=prefix)
     write_files(folder, files)
     result = {
@@ -151,7 +152,7 @@ def build(
     as_json: JsonOption = False,
 ) -> None:
     """Compile the project with PlatformIO."""
-    from lsm_edge.target.build import build_project  # noqa: PLC0415
+    from lsm_edge.target.build import build_project
 
     facts = load_board(board)
     folder = _project_folder(project, board)
@@ -168,32 +169,32 @@ def build(
     if as_json:
         return _print_json(result)
     out.print(f"built {elf} with {built.compiler}{' (registry not used)' if built.offline else ''}")
-    out.print(
-        f"flash {built.flash_bytes:,} of {facts.flash.bytes:,} bytes, RAM {built.ram_bytes:,} of {facts.ram.bytes:,} bytes"
-    )
+    flash, ram = f"{built.flash_bytes:,} of {facts.flash.bytes:,}", f"{built.ram_bytes:,} of {facts.ram.bytes:,}"
+    out.print(f"flash {flash} bytes, RAM {ram} bytes")
     _next(f"lsm-edge verify --board {board}")
     return None
 
 
 @app.command()
 def verify(
-    board: Annotated[str | None, typer.Option("--board", help="Also run the ELF that was built for this board.")] = None,
+    board: Annotated[str | None, typer.Option("--board", help="Also run the ELF built for this board.")] = None,
     model: ModelOption = None,
     data: DataOption = None,
     project: Annotated[Path | None, typer.Option("--project", help="Project folder; default: build/BOARD.")] = None,
     emulated: Annotated[int, typer.Option(help="How many recordings to run on the emulated core.", min=1)] = 30,
     certificate: Annotated[
-        Path | None, typer.Option(help="Also try the self-test on flipped bits, and write all that was found: JSON, and a page.")
+        Path | None, typer.Option(help="Also flip bits under the self-test; write all that was found: JSON, and a page.")
     ] = None,
-    table_bits: Annotated[int, typer.Option(help="For --certificate: bits of tables to flip, one at a time.", min=1)] = 2000,
+    table_bits: Annotated[int, typer.Option(help="For --certificate: bits of tables to flip.", min=1)] = 2000,
     code_bits: Annotated[int, typer.Option(help="For --certificate: bits of code to flip.", min=0)] = 100,
-    check: Annotated[Path | None, typer.Option(help="Run again what this certificate claims, and say whether it holds.")] = None,
-    dump: Annotated[Path | None, typer.Option(help="Write both sides' taps of the recording that differs: .npz")] = None,
+    check: Annotated[Path | None, typer.Option(help="Run what this certificate claims; does it hold?")] = None,
+    dump: Annotated[Path | None, typer.Option(help="Write both sides' taps of the recording that differs.")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Compare golden model, host C and emulated firmware: every integer of every step."""
-    from lsm_edge.target import certificate as paper  # noqa: PLC0415
-    from lsm_edge.target.verify import dump_taps, find_prefix, read_library, verify as run  # noqa: PLC0415
+    from lsm_edge.target import certificate as paper
+    from lsm_edge.target.verify import dump_taps, find_prefix, read_library
+    from lsm_edge.target.verify import verify as run
 
     claimed = paper.load_certificate(check) if check else None
     board = board or (claimed.board if claimed else None)
@@ -233,9 +234,8 @@ def verify(
     else:
         table = Table("target", "recordings", "steps", "integers", "differences")
         for target in result.targets:
-            table.add_row(
-                target.name, str(target.recordings), f"{target.steps:,}", f"{target.integers:,}", str(target.differences)
-            )
+            counts = (target.recordings, target.steps, target.integers, target.differences)
+            table.add_row(target.name, *(f"{count:,}" for count in counts))
         out.print(table)
         out.print(f"tap digest {result.tap_digest}")
     if dump is not None:
@@ -267,8 +267,8 @@ def boards(as_json: JsonOption = False) -> None:
         return _print_json({board.id: board.model_dump(mode="json") for board in known})
     table = Table("id", "name", "core", "MHz", "flash KiB", "RAM KiB")
     for board in known:
-        row = (board.id, board.name, board.core, board.clock_hz // 10**6, board.flash.bytes >> 10, board.ram.bytes >> 10)
-        table.add_row(*map(str, row))
+        sizes = (board.clock_hz // 10**6, board.flash.bytes >> 10, board.ram.bytes >> 10)
+        table.add_row(board.id, board.name, board.core, *map(str, sizes))
     out.print(table)
     return None
 
@@ -298,7 +298,7 @@ def _project_folder(named: Path | None, board_id: str) -> Path:
 
 def _test_recordings(model: Model, path: Path, data: Path | None) -> list[Any]:
     """The recordings that the model was tested on, found again through its provenance."""
-    from lsm_edge.dataset import load_recordings, split_recordings  # noqa: PLC0415
+    from lsm_edge.dataset import load_recordings, split_recordings
 
     if "config" not in model.provenance:
         raise DataError(f"{path}: does not say which recordings it was tested on; train it again")
@@ -313,7 +313,7 @@ def _with_split(config: Config, split: str | None, source: Path) -> Config:
     if split is None:
         return config
     if split not in ("leave-one-group-out", "random"):
-        raise ConfigError(f"--split {split!r}: must be leave-one-group-out or random; other splits need settings in {source}")
+        raise ConfigError(f"--split {split!r}: must be leave-one-group-out or random; others need settings in {source}")
     settings = config.model_dump(mode="json")
     settings["dataset"]["split"] = {"kind": split}
     return parse_config(settings, str(source))

@@ -315,7 +315,7 @@ def load_model(path: Path) -> Model:
     except (struct.error, ValueError, KeyError, TypeError, RecursionError):
         raise ModelError(f"{path}: is not a model file, or was cut short; train it again") from None
     if found != FORMAT:
-        raise ModelError(f"{path}: is in model format {found}; this lsm-edge reads format {FORMAT}: install another one")
+        raise ModelError(f"{path}: is in model format {found}; this lsm-edge reads {FORMAT}: install another one")
     try:
         tables = safetensors.numpy.load(data)
         manifest = Manifest.model_validate_json(metadata["manifest"])

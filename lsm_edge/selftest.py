@@ -61,7 +61,7 @@ def table_crc(model: Model) -> int:
 
 
 def answer_crc(model: Model, clip: Clip, crc: int) -> int:
-    """CRC-32, carried on, over every hop's frame, the liquid after each frame, and the last features, scores and class."""
+    """CRC-32, carried on, over every hop's frame, the liquid after each, and the last features, scores and class."""
     taps, steps = clip.taps, model.manifest.reservoir.steps_per_frame
     if model.manifest.decision.mode == "segment":
         crc = zlib.crc32(taps["frontend.frame"].tobytes(), crc)

@@ -14,9 +14,9 @@ from lsm_edge.errors import ConfigError
 from lsm_edge.model import table_specs
 from lsm_edge.selftest import MOST_SOUNDS, known_answer, sound, table_crc
 from lsm_edge.target.certificate import Scope, broken_claims, certify, load_certificate, save_certificate
+from lsm_edge.target.codegen import generate_library
 from lsm_edge.target.emulate import Emulator
 from lsm_edge.target.faults import ANSWER_WRONG, PASS, TABLE_WRONG, code_faults, table_faults
-from lsm_edge.target.codegen import generate_library
 
 
 @pytest.fixture(scope="module")

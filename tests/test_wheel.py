@@ -26,8 +26,8 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_wheel_holds_what_is_needed_and_no_more(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
-    for needed in ("templates/lsm.c.j2", "firmware/kernels/reservoir.h", "boards/nucleo_f446re.toml", "examples/audio.yaml"):
-        assert f"lsm_edge/_assets/{needed}" in names
+    needed = ("templates/lsm.c.j2", "firmware/kernels/reservoir.h", "boards/nucleo_f446re.toml", "examples/audio.yaml")
+    assert {f"lsm_edge/_assets/{name}" for name in needed} <= set(names)
     assert "lsm_edge/py.typed" in names
     assert not [name for name in names if name.startswith(("tests/", "docs/")) or "__pycache__" in name]
 

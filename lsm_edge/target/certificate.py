@@ -113,7 +113,10 @@ def certify(
         "model": {"name": model.manifest.name, "digest": model.digest, "labels": list(model.manifest.labels)},
         "generated_sources": {"sha256": _digest_of_files(library)},
         "altered_files": list(result.altered_files),
-        "elf": {"sha256": hashlib.sha256(elf.read_bytes()).hexdigest(), "compiler": emulator.elf.producer(f"{prefix}.c")},
+        "elf": {
+            "sha256": hashlib.sha256(elf.read_bytes()).hexdigest(),
+            "compiler": emulator.elf.producer(f"{prefix}.c"),
+        },
         "core": board.core,
         "recordings_sha256": _digest_of_recordings(recordings),
         "verification": _counts(result),
@@ -150,7 +153,8 @@ def save_certificate(certificate: Certificate, path: Path) -> Path:
     Raises:
         ConfigError: they cannot be written.
     """
-    write_atomically(path, (json.dumps(certificate.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n").encode())
+    text = json.dumps(certificate.model_dump(mode="json"), indent=2, ensure_ascii=False)
+    write_atomically(path, f"{text}\n".encode())
     page = path.with_suffix(".md")
     write_atomically(page, render("certificate.md.j2", {"c": certificate}).encode())
     return page
@@ -224,7 +228,7 @@ def _counts(result: Verification) -> dict[str, Any]:
 def _not_checked(result: Verification, n: int, flipped: int, bits: int, code_missed: int) -> list[str]:
     emulated = result.targets[1].recordings
     lines = [
-        "the real chip: an emulator executes the same instructions, but has no flash wait states, no power and no faults",
+        "the real chip: an emulator executes the same instructions, but has no wait states, no power and no faults",
         "time: how long the firmware takes is not part of this certificate",
         "what brings samples to the library, and what acts on its decisions",
         "sounds other than the recordings: they are covered by the ranges, not by comparison",
@@ -236,10 +240,10 @@ def _not_checked(result: Verification, n: int, flipped: int, bits: int, code_mis
         lines.append("a second emulator: QEMU is not installed, or the library has a prefix of its own")
     if flipped < bits:
         lines.append(
-            f"{bits - flipped} of {bits} table bits were not flipped; that a CRC-32 notices every single one is mathematics"
+            f"{bits - flipped} of {bits} table bits were not flipped: that a CRC-32 notices every one is mathematics"
         )
     if code_missed:
-        lines.append(f"{code_missed} flipped bits of code went unnoticed by the self-test: it is no proof of the code in flash")
+        lines.append(f"the code in flash: {code_missed} flipped bits of it went unnoticed by the self-test")
     return lines
 
 

@@ -72,7 +72,8 @@ def generate_library(model: Model, *, command: str = "lsm-edge generate", prefix
     values = _library_values(model, command, sources_digest(kernels))
     rendered = {name.removesuffix(".j2"): templates.get_template(name).render(values) for name in _LIBRARY}
     files = {**rendered, **kernels}
-    written = [*kernels, *kernels.values(), *((asset("templates") / name).read_text(encoding="utf-8") for name in _LIBRARY)]
+    sources = [(asset("templates") / name).read_text(encoding="utf-8") for name in _LIBRARY]
+    written = [*kernels, *kernels.values(), *sources]
     taken = re.compile(rf"\b(?:{prefix}|{prefix.upper()})(?:_\w+|\.[hc]\b)")
     clash = next(filter(None, map(taken.search, written)), None) if prefix != "lsm" else None
     if clash:

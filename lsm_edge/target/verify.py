@@ -191,7 +191,7 @@ def dump_taps(
     else:
         got = Emulator(model, elf, board, prefix=prefix).tap(recording.samples)
     expected = run_clips(model, [recording.samples])[0].taps
-    sides = {f"{side}/{name}": tap for side, taps in (("expected", expected), ("got", got)) for name, tap in taps.items()}
+    sides = {f"expected/{name}": tap for name, tap in expected.items()} | {f"got/{name}": tap for name, tap in got.items()}
     memory = io.BytesIO()
     np.savez_compressed(memory, allow_pickle=False, **sides)
     write_atomically(path, memory.getvalue())
@@ -206,7 +206,7 @@ def find_prefix(project: Path) -> str:
     """
     found = sorted(path.parent.name for path in project.glob("lib/*/*_tables.h"))
     if len(found) != 1:
-        raise BuildError(f"{project / 'lib'}: holds {len(found)} generated libraries, must be one; run lsm-edge generate")
+        raise BuildError(f"{project / 'lib'}: holds {len(found)} generated libraries, not one; run lsm-edge generate")
     return found[0]
 
 

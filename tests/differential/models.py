@@ -49,7 +49,7 @@ def random_model(random_: random.Random, largest: int = N_NEURONS[-1]) -> Model:
     tables = _frontend_tables(rng, frontend)
     tables |= _encoder_tables(rng, encoder, frontend["n_bands"], n)
     tables |= _reservoir_tables(rng, reservoir, _typical_threshold(rng, encoder, n) if lively else None)
-    tables |= _readout_tables(rng, readout, len(labels), n)
+    tables |= _readout_tables(rng, readout, len(labels), n, lively)
     manifest = Manifest(
         name="random",
         labels=tuple(labels),
@@ -205,21 +205,25 @@ def _readout(random_: random.Random, live: bool, steps: int) -> dict[str, Any]:
     }
 
 
-def _readout_tables(rng: Rng, readout: dict[str, Any], n_classes: int, n: int) -> dict[str, Table]:
+def _readout_tables(rng: Rng, readout: dict[str, Any], n_classes: int, n: int, lively: bool) -> dict[str, Table]:
     shape = (readout["n_windows"], n_classes, n)
-    weights = _one_of(
-        rng,
-        lambda: _weights(rng, int(np.prod(shape))).reshape(shape),
-        lambda: rng.integers(-127, 128, shape),
-        lambda: np.repeat(_weights(rng, shape[0] * n).reshape(shape[0], 1, n), n_classes, axis=1),  # all classes tie
-    )
-    tables = {
-        "readout_weight": weights,
-        "bias": _one_of(
-            rng, lambda: np.zeros(n_classes), lambda: rng.integers(-2, 3, n_classes),
-            lambda: rng.integers(-(10**5), 10**5, n_classes), lambda: rng.choice((-(2**30), 2**30), n_classes),
-        ),
-    }  # fmt: skip
+    weights, bias = rng.integers(-127, 128, shape), rng.integers(-300, 300, n_classes)
+    if not lively:
+        weights = _one_of(
+            rng,
+            lambda: _weights(rng, int(np.prod(shape))).reshape(shape),
+            lambda: np.repeat(
+                _weights(rng, shape[0] * n).reshape(shape[0], 1, n), n_classes, axis=1
+            ),  # all classes tie
+        )
+        bias = _one_of(
+            rng,
+            lambda: np.zeros(n_classes),
+            lambda: rng.integers(-2, 3, n_classes),
+            lambda: rng.integers(-(10**5), 10**5, n_classes),
+            lambda: rng.choice((-(2**30), 2**30), n_classes),
+        )
+    tables = {"readout_weight": weights, "bias": bias}
     if readout["length_feature"]:
         tables["length_weight"] = rng.choice((-32767, 32767, 0, 1000), n_classes)
     return _typed(tables, readout_weight="i1", length_weight="<i2", bias="<i4")
@@ -235,7 +239,7 @@ def _decision(random_: random.Random, level: str, live: bool, lively: bool) -> d
             onset_frames=onset_frames,
             hang_frames=random_.choice((1, 1, 2, 3, 8)),
             preroll_frames=random_.randint(0, min(10, max_frames - 1 - onset_frames)),
-            floor_rise_q8=random_.choice((1, 20, 256, 2000, 65280)),
+            floor_rise_q8=random_.choice((1, 1, 20, 20, 256, 256, 2000, 65280)),
         )
     return {
         "mode": "live" if live else "segment",
@@ -284,12 +288,18 @@ def _typed(tables: dict[str, Table], **types: str) -> dict[str, Table]:
 
 
 def random_recordings(random_: random.Random, model: Model, most: int = 6, longest_frames: int = 40) -> list[Samples]:
-    """Up to `most` recordings of at most `longest_frames` hops, and for a length one that is beyond its count."""
+    """Up to `most` recordings of at most `longest_frames` hops; first, for an end-pointer, one with pauses in it.
+
+    And for a model that weighs the length, one that is longer than it counts.
+    """
     lengths = (0, 1, longest_frames // 4, longest_frames // 2, longest_frames, longest_frames)
     n_frames = [random_.choice(lengths) for _ in range(random_.randint(1, most))]
     if model.manifest.readout.length_feature and model.manifest.decision.max_frames > 255:
         n_frames[0] = random_.randint(254, 258)
-    return [random_recording(random_, model, n) for n in n_frames]
+    recordings = [random_recording(random_, model, n) for n in n_frames]
+    if model.manifest.decision.endpointer:
+        recordings.insert(0, _with_pauses(random_, model, 2 * longest_frames))
+    return recordings
 
 
 def random_recording(random_: random.Random, model: Model, n_frames: int) -> Samples:
@@ -301,6 +311,15 @@ def random_recording(random_: random.Random, model: Model, n_frames: int) -> Sam
     edges = [0, *np.sort(rng.integers(0, n_samples + 1, len(kinds) - 1)).tolist(), n_samples]
     parts = [SOUND[kind](rng, end - start) for kind, (start, end) in zip(kinds, pairwise(edges), strict=True)]
     return np.clip(np.concatenate(parts), *INT16).astype(np.int16)
+
+
+def _with_pauses(random_: random.Random, model: Model, n_frames: int) -> Samples:
+    """Sounds of a few hops each, with silence or nearly so in between: what an end-pointer is for."""
+    hop, quiet = model.manifest.frontend.hop_samples, ("silence", "whisper")
+    kinds = [random_.choice(SOUNDS if i % 2 else quiet) for i in range(max(n_frames // 4, 2))]
+    rng = np.random.default_rng(random_.getrandbits(63))
+    parts = [SOUND[kind](rng, int(rng.integers(1, 8) * hop + rng.integers(hop))) for kind in kinds]
+    return np.clip(np.concatenate(parts)[: n_frames * hop], *INT16).astype(np.int16)
 
 
 def _noise(rng: Rng, n: int) -> Table:

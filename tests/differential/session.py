@@ -55,10 +55,11 @@ def random_script(random_: random.Random, model: Model, samples: Samples) -> Scr
     """All of `samples` in pushes of any size, some beyond what is allowed, with segments begun and ended anywhere."""
     hop = model.manifest.frontend.hop_samples
     usual = random_.choice((hop, hop, hop - 1, hop // 2, 1 + hop // 5))
+    interruptions = random_.choice((0, 0.02, 0.08))
     calls: list[Call] = []
     at = 0
     while at < len(samples):
-        if random_.random() < 0.08:
+        if random_.random() < interruptions:
             calls.append(Call(random_.choice(("begin", "begin", "end"))))
         if random_.random() < 0.01:
             calls.append(Call("push", hop + 1))
