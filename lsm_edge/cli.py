@@ -116,7 +116,7 @@ def generate(
     board: BoardOption,
     model: ModelOption = None,
     project: Annotated[Path | None, typer.Option("--out", help="Project folder; default: build/BOARD.")] = None,
-    prefix: Annotated[str, typer.Option(help="Begins all exported names, so that two models fit in one firmware.")] = "lsm",
+    prefix: Annotated[str, typer.Option(help="Begins all exported names; lets two models share a firmware.")] = "lsm",
     as_json: JsonOption = False,
 ) -> None:
     """Write a PlatformIO project with the model as C: build/<board>/."""
@@ -183,7 +183,7 @@ def verify(
     project: Annotated[Path | None, typer.Option("--project", help="Project folder; default: build/BOARD.")] = None,
     emulated: Annotated[int, typer.Option(help="How many recordings to run on the emulated core.", min=1)] = 30,
     certificate: Annotated[
-        Path | None, typer.Option(help="Also flip bits under the self-test; write all that was found: JSON, and a page.")
+        Path | None, typer.Option(help="Also flip bits under the self-test; write all that was found: JSON and a page.")
     ] = None,
     table_bits: Annotated[int, typer.Option(help="For --certificate: bits of tables to flip.", min=1)] = 2000,
     code_bits: Annotated[int, typer.Option(help="For --certificate: bits of code to flip.", min=0)] = 100,

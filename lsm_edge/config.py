@@ -339,7 +339,8 @@ def _explain(item: Any) -> str:
     """One pydantic error as `key path: what is wrong (got value)`."""
     loc = item["loc"]
     where = [part for i, part in enumerate(loc) if not (i and loc[i - 1] in _UNIONS)]
-    key = ".".join(str(part) for part in where if not str(part).startswith(("function-", "literal[", "constrained-")))
+    parts = [str(part) for part in where if not str(part).startswith(("function-", "literal[", "constrained-"))]
+    key = ".".join(part if part.isprintable() else repr(part) for part in parts)
     kind, message, got = item["type"], item["msg"].removeprefix("Value error, "), item["input"]
     if kind == "extra_forbidden":
         known = _keys_beside(loc)

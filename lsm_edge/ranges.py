@@ -13,6 +13,7 @@ from math import isqrt
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lsm_edge.errors import RangeError
 from lsm_edge.fixed import INT16_MAX, INT16_MIN, Q15_ONE, Ints, decay_q15, log2_q8, saturate_int16, sqrt_floor
@@ -234,7 +235,7 @@ class Membrane:
     low: Ints  # (neurons,)
     high: Ints  # by the refractory counter: (refractory_steps + 1, neurons)
     integrated: Ints  # before saturation and reset, (2, neurons)
-    fires: Ints  # whether a neuron can fire at all, (neurons,)
+    fires: NDArray[np.bool_]  # whether a neuron can fire at all, (neurons,)
 
 
 def membrane_of(model: Model) -> Membrane:
@@ -245,10 +246,10 @@ def membrane_of(model: Model) -> Membrane:
 
     # A leak of 0 leaves 1 of what is below zero, so it alone does not keep order.
     def fallen(v: Ints) -> Ints:
-        return np.minimum(decay_q15(v, leak), 0) + drive[0]
+        return np.asarray(np.minimum(decay_q15(v, leak), 0) + drive[0])
 
     def risen(v: Ints) -> Ints:
-        return np.maximum(decay_q15(v, leak), leak == 0) + drive[1]
+        return np.asarray(np.maximum(decay_q15(v, leak), leak == 0) + drive[1])
 
     def pushed(v: Ints) -> Ints:
         return saturate_int16(risen(v))
@@ -306,7 +307,7 @@ def _reservoir(model: Model, membrane: Membrane) -> Iterator[Range]:
     yield Range("reservoir", "refractory", "a refractory counter", 0, longest, "uint8_t")
 
 
-def _readout(model: Model, fires: Ints) -> Iterator[Range]:
+def _readout(model: Model, fires: NDArray[np.bool_]) -> Iterator[Range]:
     readout, decision, reservoir = model.manifest.readout, model.manifest.decision, model.manifest.reservoir
 
     def said(quantity: str, meaning: str, low: int, high: int, type_: str, **more: str) -> Range:

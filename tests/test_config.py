@@ -48,6 +48,7 @@ SAID = [
     ({"readout": {"length_feature": "no"}}, "readout.length_feature: input should be a valid boolean (got 'no')"),
     ({"dataset": {"path": ".", "channel": "left"}}, "dataset.channel: input should be 'mix' (got 'left')"),
     ({1: 2}, "1: keys should be strings"),
+    ({"two\nlines": 2}, r"'two\nlines': unknown key"),
     # Out of range.
     ({"seed": -1}, "seed: input should be greater than or equal to 0 (got -1)"),
     ({"frontend": {"window_samples": 300}}, "frontend.window_samples: input should be 128, 256, 512 or 1024 (got 300)"),

@@ -13,9 +13,8 @@ want gcc gcc libc6-dev
 want arm-none-eabi-gcc gcc-arm-none-eabi
 [ "$kind" = demo ] || {
     want g++ g++
-    want clang clang libclang-rt-14-dev
-    want clang-tidy clang-tidy
-    want cppcheck cppcheck
+    want clang clang
+    [ -e "$(clang --print-file-name="libclang_rt.asan-$(uname -m).a" 2>/dev/null)" ] || packages="$packages libclang-rt-dev"
     want espeak-ng espeak-ng
     want qemu-system-arm qemu-system-arm
     want qemu-system-riscv32 qemu-system-misc

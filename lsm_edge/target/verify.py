@@ -191,7 +191,8 @@ def dump_taps(
     else:
         got = Emulator(model, elf, board, prefix=prefix).tap(recording.samples)
     expected = run_clips(model, [recording.samples])[0].taps
-    sides = {f"expected/{name}": tap for name, tap in expected.items()} | {f"got/{name}": tap for name, tap in got.items()}
+    sides = {f"expected/{name}": tap for name, tap in expected.items()}
+    sides |= {f"got/{name}": tap for name, tap in got.items()}
     memory = io.BytesIO()
     np.savez_compressed(memory, allow_pickle=False, **sides)
     write_atomically(path, memory.getvalue())
