@@ -186,7 +186,7 @@ def verify(
         Path | None, typer.Option(help="Also flip bits under the self-test; write all that was found: JSON and a page.")
     ] = None,
     table_bits: Annotated[int, typer.Option(help="For --certificate: bits of tables to flip.", min=1)] = 2000,
-    code_bits: Annotated[int, typer.Option(help="For --certificate: bits of code to flip.", min=0)] = 100,
+    code_bits: Annotated[int, typer.Option(help="For --certificate: bits of code to flip.", min=0)] = 50,
     check: Annotated[Path | None, typer.Option(help="Run what this certificate claims; does it hold?")] = None,
     dump: Annotated[Path | None, typer.Option(help="Write both sides' taps of the recording that differs.")] = None,
     as_json: JsonOption = False,

@@ -24,7 +24,7 @@ MASKS = (
     (re.compile(r"^built .*"), "built"),
     (re.compile(r"^flash [\d,]+ of"), "flash N of"),
     (re.compile(r"RAM [\d,]+ of"), "RAM N of"),
-    (re.compile(r"(host|unicorn) ?\(?[^│)]*\)?"), r"\1"),
+    (re.compile(r"\((gcc|clang|zig|unicorn|qemu)[^)]*\)"), r"(\1)"),
     (re.compile(r"[━┳┏┓┡╇┩└┴┘─]+|\s+"), " "),
 )
 

@@ -44,7 +44,7 @@ class Scope(BaseModel):
 
     emulated_recordings: int = Field(default=30, ge=1)
     table_bits: int = Field(default=2000, ge=1)
-    code_bits: int = Field(default=100, ge=0)
+    code_bits: int = Field(default=50, ge=0)
     seed: int = Field(default=0, ge=0)
 
 

@@ -144,7 +144,7 @@ class Native:
         frontend = self.model.manifest.frontend
 
         def one(samples: NDArray[np.int16]) -> NDArray[np.uint8]:
-            samples = np.ascontiguousarray(samples)
+            samples = _contiguous(samples, np.int16)
             frames = np.empty((len(samples) // frontend.hop_samples, frontend.n_bands), np.uint8)
             self._library.host_hear(self._in("int16_t *", samples), len(samples), self._out("uint8_t *", frames))
             return frames
@@ -163,7 +163,7 @@ class Native:
         order = range(len(segments))
 
         def one(i: int) -> int:
-            frames = np.ascontiguousarray(segments[i])
+            frames = _contiguous(segments[i], np.uint8)
             totals = self._out("uint32_t *", spikes[i]) if count_spikes else self._ffi.NULL
             result = self._library.host_stir(
                 self._in("uint8_t *", frames),
@@ -179,7 +179,7 @@ class Native:
 
     def tap(self, samples: NDArray[np.int16], chunk: int | None = None) -> Taps:
         """One clip as one segment, in chunks of at most one hop; every tap of every step."""
-        samples = np.ascontiguousarray(samples)
+        samples = _contiguous(samples, np.int16)
         shapes = tap_shapes(self.model, len(samples))
         buffers = {name: np.zeros(shapes[name], kind) for name, kind in TAPS.items()}
         taps = self._ffi.new("tap_t[]", len(TAPS))
@@ -195,7 +195,7 @@ class Native:
     def stream(self, samples: NDArray[np.int16], chunk: int | None = None) -> list[int]:
         """The decisions over a stream whose segments the library finds itself."""
         hop = self.model.manifest.frontend.hop_samples
-        samples = np.ascontiguousarray(samples)
+        samples = _contiguous(samples, np.int16)
         decisions = np.zeros(len(samples) // hop + 1, np.int32)
         into = self._out("int32_t *", decisions)
         n = self._library.host_stream(self._in("int16_t *", samples), len(samples), chunk or hop, into, len(decisions))
@@ -246,6 +246,13 @@ def tap_shapes(model: Model, n_samples: int) -> dict[str, tuple[int, ...]]:
 
 def _c_type(table: NDArray[Any]) -> str:
     return f"{'u' if table.dtype.kind == 'u' else ''}int{8 * table.dtype.itemsize}_t"
+
+
+def _contiguous(array: NDArray[Any], kind: type[np.integer[Any]]) -> NDArray[Any]:
+    """The array as C reads it; one of another type would be read as noise."""
+    if array.dtype != kind:
+        raise TypeError(f"an array of {array.dtype} where C expects {np.dtype(kind)}")
+    return np.ascontiguousarray(array)
 
 
 def _in_parallel(one: Callable[[Any], Any], items: Sequence[Any], progress: Progress | None) -> list[Any]:
