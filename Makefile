@@ -3,9 +3,10 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 DEMO   := build/demo
+MINUTES ?= 10
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test lint golden clean
+.PHONY: help demo test lint soak golden clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
@@ -21,6 +22,9 @@ test: $(VENV)/dev ## everything that is tested
 lint: $(VENV)/dev ## ruff and mypy
 	@$(BIN)/python -m ruff check .
 	@$(BIN)/python -m mypy
+
+soak: $(VENV)/dev ## random models on every compiler and core; MINUTES=10
+	@$(BIN)/python tools/soak.py --minutes $(MINUTES)
 
 golden: $(VENV)/dev ## rewrite the committed sample of generated C
 	@$(BIN)/python -m pytest -q tests/test_sample.py --update-golden

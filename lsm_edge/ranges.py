@@ -117,23 +117,27 @@ def _frontend(model: Model) -> Iterator[Range]:
     yield said("point", "a part of a point before the transform", low >> 16, high >> 16, "int16_t")
 
     lengths = _lengths_q16(model)
-    longest, last, product = lengths.longest >> 16, lengths.last, lengths.product
+    longest, product = lengths.longest >> 16, lengths.product
     yield said("twiddled", "a part of a point times a twiddle", -product, product, "int32_t", table="twiddle_q15")
     yield said("spectrum", "a part of a point in the transform", -longest, longest, "int16_t", table="twiddle_q15")
 
-    # Of half sum E and half difference O of two points, |E| + |O| <= sqrt(2) * longest; each part may be cut by 1/2,
-    # so each of the two by sqrt(1/2). Then w * O is cut by sqrt(2) and halved, and the sum cut by sqrt(1/2).
-    gain = max(lengths.gain_q15, Q15_ONE)
-    mixed = (last * _ROOT_TWO_Q16 >> 16) + 1 + _ROOT_TWO_Q16
-    length = (mixed * gain >> 16) + 1 + _ROOT_TWO_Q16
-    product = (last + _ROOT_TWO_Q16 // 2) * lengths.gain_q15 >> 16
+    # Of half sum E and half difference O of two points, |E| + |O| <= sqrt(2) * longest, and of all pairs the squares
+    # add up to half of all points'. Each part may be cut by 1/2, so each of the two by sqrt(1/2); then w * O is cut by
+    # sqrt(2) and halved, and the sum cut by sqrt(1/2): 3 * sqrt(1/2) in all. The middle point is a pair by itself.
+    gain, cut = max(lengths.gain_q15, Q15_ONE), 3 * _ROOT_TWO_Q16 // 2
+    length = (((lengths.last * _ROOT_TWO_Q16 >> 16) + 1) * gain >> 16) + 1 + (cut * gain >> 15) + 1
+    product = (lengths.last + _ROOT_TWO_Q16 // 2) * lengths.gain_q15 >> 16
     power = length * length >> 32
     yield said("unmixed", "a part of a half difference times a twiddle", -product, product, "int32_t")
     yield said("bin_square", "the square of a part of a bin", 0, power, "int32_t")
     yield said("bin_power", "a bin's power", 0, power, "uint32_t")
+
+    together = (isqrt(lengths.together**2 + lengths.last**2) + 1) * gain >> 16
+    together += (cut * gain >> 15) * (isqrt(manifest.window_samples // 2) + 1) + 2
+    total = together * together >> 32
     starts = np.cumsum(model["mel_end"].astype(np.int64) - model["mel_start"])[:-1]
-    weights = np.add.reduceat(model["mel_weight_q8"].astype(np.int64), np.concatenate([[0], starts]))
-    band = power * int(weights.max())
+    bands = np.split(model["mel_weight_q8"], starts)
+    band = max(min(power * int(weights.sum(dtype=np.int64)), total * int(weights.max())) for weights in bands)
     yield said("band_power", "a band's power", 0, band, "uint64_t", table="mel_weight_q8")
     low = LEVEL_OFFSET_Q8 - 512 * 14 >> LEVEL_SHIFT
     high = int(log2_q8(np.array(band))) + LEVEL_OFFSET_Q8 >> LEVEL_SHIFT
@@ -150,19 +154,23 @@ class _Lengths:
 
     longest: int
     last: int
+    together: int  # root of the sum of the squares of all points, at the end
     product: int  # of a part of a point and a twiddle, in ones
-    gain_q15: int
+    gain_q15: int  # the longest twiddle
 
 
 def _lengths_q16(model: Model) -> _Lengths:
     """Carry the longest that each point can be through the butterflies: (a + w b) / 2 is at most (|a| + |w| |b|) / 2.
 
     In bit-reversed order neighbours are half of the points apart, so every stage folds the bounds once. Cutting off
-    adds less than sqrt(1/2) to a halved point, and as much again, after halving, to a product with a twiddle.
+    adds less than sqrt(1/2) to a halved point, and as much again, after halving, to a product with a twiddle. The
+    squares of the two points that a butterfly leaves add up to half of what those that it took did.
     """
     parts = (model["window_q15"].astype(np.int64).reshape(-1, 2) + 1) >> 1  # floor(-2^15 * window / 2^16)
-    lengths = np.array([isqrt(square << 32) + 1 for square in (parts**2).sum(axis=1).tolist()], np.int64)
+    squares: list[int] = (parts**2).sum(axis=1).tolist()
+    lengths, together = np.array([isqrt(square << 32) + 1 for square in squares]), isqrt(sum(squares) << 32) + 1
     gain = isqrt(int((model["twiddle_q15"].astype(np.int64) ** 2).sum(axis=1).max())) + 1
+    cut = isqrt(2 * len(squares) << 32) + 1
     span, longest, product = 1, 0, 0
     while len(lengths) > 1:
         a, b = np.split(lengths, 2)
@@ -170,9 +178,10 @@ def _lengths_q16(model: Model) -> _Lengths:
             product = max(product, int(b.max()) * gain >> 16)
             b = (b * gain >> 15) + 1 + _ROOT_TWO_Q16
         lengths = (a + b + 1 + _ROOT_TWO_Q16) >> 1
+        together = (together * _ROOT_TWO_Q16 * max(gain, Q15_ONE) >> 32) + 1 + cut
         longest = max(longest, int(lengths.max()))
         span *= 2
-    return _Lengths(longest, int(lengths[0]), product, gain)
+    return _Lengths(longest, int(lengths[0]), together, product, gain)
 
 
 def input_sums(model: Model) -> Ints:

@@ -13,7 +13,7 @@ from needs import need_host_compiler
 from lsm_edge.model import Model
 from lsm_edge.target.native import Native
 
-settings.register_profile("repeatable", derandomize=True, deadline=None, database=None)
+settings.register_profile("repeatable", max_examples=50, derandomize=True, deadline=None, database=None)
 settings.load_profile("repeatable")
 
 

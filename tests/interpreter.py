@@ -169,7 +169,7 @@ def band_levels(model: Model, y: Row) -> Row:
     levels, weights = [], iter(tables["mel_weight_q8"])
     for start, end in zip(tables["mel_start"], tables["mel_end"], strict=True):
         energy = sum(next(weights) * p[k] for k in range(start, end))
-        levels.append(max(0, min(255, (log2_q8(energy) - 512 * s + 1024) >> 5)))
+        levels.append(max(0, min(255, (log2_q8(energy) - 512 * s - 320) >> 5)))
     return levels
 
 
@@ -183,7 +183,7 @@ def frontend(model: Model, samples: Row) -> Iterator[Row]:
     for end in range(hop, len(samples) + 1, hop):
         frame = band_levels(model, y[end : end + window])
         if entries["level"] == "running_peak":
-            p_q8 = max(max(p_q8 - entries["release_q8"], 0), 256 * max(frame))
+            p_q8 = max(max(p_q8 - entries["release_q8"], 0), 256 * max(*frame, 80))
             frame = levelled(frame, p_q8 >> 8, entries["range_gain"])
         yield frame
 

@@ -200,7 +200,7 @@ def test_a_flipped_bit_in_a_table_is_found_by_the_digest(model: Model, data: byt
 @pytest.mark.parametrize("version", ["2", "0", "99"])
 def test_another_format(data: bytes, tmp_path: Path, version: str) -> None:
     changed = with_header(data, lambda header: header["__metadata__"].update(lsm_edge_format=version))
-    assert f"is in model format {version}; this lsm-edge reads format 1" in refused(tmp_path, changed)
+    assert f"is in model format {version}; this lsm-edge reads" in refused(tmp_path, changed)
 
 
 @pytest.mark.parametrize("key", ["lsm_edge_format", "manifest", "digest", "provenance"])

@@ -135,11 +135,15 @@ def test_levels_under_a_peak() -> None:
 
 
 def test_the_lengths_of_sums_and_products() -> None:
-    """|a + b| <= |a| + |b|, |w b| <= |w| |b|; and cutting less than one off both parts moves by less than sqrt(2)."""
+    """|a + b| <= |a| + |b|; |w b| <= |w| |b|; half sum and half difference hold half of the squares together; and
+    cutting less than one off both parts moves by less than sqrt(2).
+    """
     a_re, a_im, b_re, b_im, a, b, root_two = z3.Reals("a_re a_im b_re b_im a b root_two")
     known = [a >= 0, b >= 0, a_re**2 + a_im**2 <= a**2, b_re**2 + b_im**2 <= b**2]
     prove((a_re + b_re) ** 2 + (a_im + b_im) ** 2 <= (a + b) ** 2, *known)
     prove((a_re * b_re - a_im * b_im) ** 2 + (a_re * b_im + a_im * b_re) ** 2 <= (a * b) ** 2, *known)
+    squares = (a_re + b_re) ** 2 + (a_im + b_im) ** 2 + (a_re - b_re) ** 2 + (a_im - b_im) ** 2
+    prove(squares / 4 <= (a**2 + b**2) / 2, *known)
     cut = [a_re >= 0, a_re < 1, a_im >= 0, a_im < 1, root_two >= 0, root_two**2 == 2]
     prove(a_re**2 + a_im**2 < root_two**2, *cut)
 
@@ -267,11 +271,18 @@ LIQUIDS = [
 
 @pytest.mark.parametrize("settings", LIQUIDS, ids=str)
 def test_a_membrane_never_leaves_its_bounds(settings: dict[str, Any]) -> None:
-    """By induction: they hold at rest, and if they hold before a step, then after it, whatever comes in."""
+    """By induction: they hold at rest, and if they hold before a step, then after it, whatever comes in.
+
+    Nor are they wider than that asks for: both ends follow from what lies between them.
+    """
     model = small_model(encoder={"shift": 2}, reservoir={"n_neurons": 12, **settings})
     rng = np.random.default_rng(5)
-    tables = {"leak_q15": np.resize(LEAKS, 12), "threshold": rng.choice([1, 40, 900, 4000, 20_000, 32767], 12)}
-    model = with_tables(model, tables)
+    model = with_tables(model, {"leak_q15": np.resize(LEAKS, 12)})
+    threshold = rng.choice([1, 40, 900, 4000, 20_000, 32767], 12)
+    # A leak of 0 leaves at most 1: the first of these neurons can just fire, the other just not.
+    threshold[[0, 6]] = membrane_of(model).drive[1, [0, 6]] + [1, 2]
+    model = with_tables(model, {"threshold": threshold})
+    assert membrane_of(model).fires[[0, 6]].tolist() == [True, False]
     membrane, found = membrane_of(model), ranges_of(model)
     for n in range(12):
         low, highest = int(membrane.low[n]), membrane.high[:, n].tolist()
@@ -290,6 +301,8 @@ def test_a_membrane_never_leaves_its_bounds(settings: dict[str, Any]) -> None:
         prove(within(integrated, membrane.integrated[0, n], membrane.integrated[1, n]), *before)
         prove(within(after, found["reservoir.v"].low, found["reservoir.v"].high), *before)
         prove(within(counter_after, 0, found["reservoir.refractory"].high), *before)
+        for end in (low, max(highest)):
+            possible(after == end, *before)
         if not membrane.fires[n]:
             prove(z3.Not(fired), *before)
 

@@ -39,6 +39,10 @@ def main() -> int:
     if missing := sorted({cell.missing_tool for cell in (*HOSTS, *EMULATED)} - {""}):
         print(f"soak needs every compiler of the matrix; missing: {', '.join(missing)}", file=sys.stderr)
         return 2
+    n_cells = len(HOSTS) + len(EMULATED)
+    print(
+        f"{n_cells} cells, {options.jobs} processes, {options.minutes:g} minutes, from seed {options.seed}", flush=True
+    )
     started = time.monotonic()
     tally = Tally()
     with tempfile.TemporaryDirectory(prefix="lsm-edge-soak-") as folder, contextlib.suppress(KeyboardInterrupt):

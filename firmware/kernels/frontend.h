@@ -4,8 +4,9 @@
 
 #include "fixed.h"
 
-#define LEVEL_OFFSET_Q8 1024
+#define LEVEL_OFFSET_Q8 (-320)
 #define LEVEL_SHIFT     5
+#define PEAK_FLOOR      80U /* the running peak of silence */
 
 /* A complex point is one word: real part in the low half, imaginary in the high. */
 LSM_KERNEL int32_t real_of(uint32_t point)
@@ -173,11 +174,11 @@ LSM_KERNEL void level_by_peak(uint8_t *levels, size_t n_levels, uint8_t peak, in
     }
 }
 
-/* A peak that rises at once and falls by release_q8 a frame. */
+/* A peak that rises at once and falls by release_q8 a frame, to PEAK_FLOOR. */
 LSM_KERNEL uint16_t running_peak(uint16_t peak_q8, uint8_t loudest, uint16_t release_q8)
 {
     uint16_t fallen_q8 = (uint16_t)(peak_q8 > release_q8 ? peak_q8 - release_q8 : 0);
-    uint16_t loudest_q8 = (uint16_t)(loudest << 8);
+    uint16_t loudest_q8 = (uint16_t)((loudest > PEAK_FLOOR ? loudest : PEAK_FLOOR) << 8);
     return loudest_q8 > fallen_q8 ? loudest_q8 : fallen_q8;
 }
 

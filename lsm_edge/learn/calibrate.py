@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from lsm_edge.config import Config
 from lsm_edge.fixed import INT16_MAX
+from lsm_edge.learn.draw import Draw
 from lsm_edge.learn.liquid import Liquid
 from lsm_edge.model import Model
 
@@ -28,8 +29,7 @@ def calibrate(config: Config, liquid: Liquid, segments: Sequence[NDArray[np.uint
     model = liquid.model
     chosen = [segments[i] for i in np.linspace(0, len(segments) - 1, min(MOST_SEGMENTS, len(segments))).astype(int)]
     n = model.manifest.reservoir.n_neurons
-    rng = np.random.default_rng([config.seed, 3])
-    spread = np.exp(config.reservoir.rate_spread * rng.normal(size=n))
+    spread = np.exp(config.reservoir.rate_spread * Draw(config.seed, 3).normal(n))
     highest = 0.9 / (1 + config.reservoir.refractory_steps)
     target = np.clip(config.reservoir.target_rate * spread, 0.002, highest)
     threshold = _bisect(liquid, chosen, target)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from lsm_edge.config import Config, Frontend
 from lsm_edge.errors import ConfigError
 from lsm_edge.fixed import INT16_MAX
+from lsm_edge.learn.draw import Draw
 from lsm_edge.model import Decision, Encoder, Endpointer, Manifest, Model, Readout, Reservoir, Table
 from lsm_edge.model import Frontend as FrontendIntegers
 
@@ -31,14 +32,15 @@ def draft(config: Config, labels: Sequence[str], *, recurrent_unit: float = 0.0)
     Raises:
         ConfigError: the settings do not fit together once they are integers.
     """
-    encoder_rng, leak_rng, recurrent_rng = (np.random.default_rng([config.seed, part]) for part in range(3))
+    encoder_draw, leak_draw, recurrent_draw = (Draw(config.seed, part) for part in range(3))
     n = config.reservoir.n_neurons
     tables: dict[str, Table] = logmel_tables(config.frontend)
-    encoder, input_tables = _wire_encoder(config, encoder_rng)
+    encoder, input_tables = _wire_encoder(config, encoder_draw)
     tables |= input_tables
-    tables["leak_q15"] = leak_rng.choice(np.array(config.reservoir.leaks_q15, np.uint16), n)
+    leaks = np.array(config.reservoir.leaks_q15, np.uint16)
+    tables["leak_q15"] = leaks[leak_draw.integers(0, len(leaks), n)]
     tables["threshold"] = np.full(n, INT16_MAX, np.int16)
-    shift, weights = _quantise_recurrent(wire_recurrent(config, recurrent_rng) * recurrent_unit)
+    shift, weights = _quantise_recurrent(wire_recurrent(config, recurrent_draw) * recurrent_unit)
     n_synapses = int(np.count_nonzero(weights))
     if recurrent_unit and config.reservoir.topology.kind != "none" and not n_synapses:
         raise ConfigError(
@@ -46,7 +48,7 @@ def draft(config: Config, labels: Sequence[str], *, recurrent_unit: float = 0.0)
             "raise reservoir.recurrent_gain, topology.reach or n_neurons, or take kind: none"
         )
     if n_synapses:
-        tables["delay_steps"] = recurrent_rng.integers(1, config.reservoir.max_delay_steps + 1, n).astype(np.uint8)
+        tables["delay_steps"] = recurrent_draw.integers(1, config.reservoir.max_delay_steps + 1, n).astype(np.uint8)
         tables |= _compressed("recurrent", weights, np.uint32)
     reservoir = Reservoir(
         n_neurons=n,
@@ -89,7 +91,7 @@ def logmel_tables(frontend: Frontend) -> dict[str, Table]:
     """
     n = frontend.window_samples
     t = np.arange(n)
-    window = np.round(32767 * (0.5 - 0.5 * np.cos(2 * np.pi * t / n))).astype(np.int16)
+    window = np.round(32766 * (0.5 - 0.5 * np.cos(2 * np.pi * t / n))).astype(np.int16)
     angle = 2 * np.pi * np.arange(n // 2) / n
     twiddle = np.round(32767 * np.stack([np.cos(angle), -np.sin(angle)], axis=1)).astype(np.int16)
 
@@ -124,14 +126,14 @@ def _mel(hz: Floats | float) -> Floats:
     return np.asarray(2595 * np.log10(1 + np.asarray(hz, float) / 700))
 
 
-def _wire_encoder(config: Config, rng: np.random.Generator) -> tuple[Encoder, dict[str, Table]]:
+def _wire_encoder(config: Config, draw: Draw) -> tuple[Encoder, dict[str, Table]]:
     n, bands, encoder = config.reservoir.n_neurons, config.frontend.n_bands, config.encoder
     if encoder.kind == "current":
         positions = (encoder.max_delay_frames + 1) * bands
         if encoder.n_taps > positions:
             raise ConfigError(f"encoder.n_taps: {encoder.n_taps} taps, but only {positions} pairs of band and delay")
-        offsets = np.array([rng.choice(positions, encoder.n_taps, replace=False) for _ in range(n)])
-        weights = np.array([zero_sum(rng.normal(size=encoder.n_taps), encoder.norm) for _ in range(n)])
+        offsets = np.array([draw.subset(positions, encoder.n_taps) for _ in range(n)])
+        weights = np.array([zero_sum(draw.normal(encoder.n_taps), encoder.norm) for _ in range(n)])
         integers = Encoder(
             kind="current", shift=encoder.shift, n_taps=encoder.n_taps, max_delay_frames=encoder.max_delay_frames,
             delta=0, n_synapses=0,
@@ -140,8 +142,8 @@ def _wire_encoder(config: Config, rng: np.random.Generator) -> tuple[Encoder, di
     fan_in = min(encoder.fan_in, 2 * bands)
     matrix = np.zeros((2 * bands, n), np.int8)
     for neuron in range(n):
-        lines = rng.choice(2 * bands, fan_in, replace=False)
-        drawn = rng.normal(size=fan_in)
+        lines = draw.subset(2 * bands, fan_in)
+        drawn = draw.normal(fan_in)
         matrix[lines, neuron] = np.clip(np.round(drawn * encoder.norm / np.sqrt((drawn**2).sum())), -127, 127)
     n_synapses = int(np.count_nonzero(matrix))
     if n_synapses > 65535:
@@ -169,11 +171,11 @@ def zero_sum(drawn: Floats, norm: int) -> NDArray[np.int64]:
     return whole
 
 
-def wire_recurrent(config: Config, rng: np.random.Generator) -> Floats:
+def wire_recurrent(config: Config, draw: Draw) -> Floats:
     """Recurrent weights in units of a typical excitatory one, (sources, targets); 0 is no synapse."""
     settings, topology = config.reservoir, config.reservoir.topology
     n = settings.n_neurons
-    excitatory = rng.random(n) < settings.excitatory_share
+    excitatory = draw.uniform(n) < settings.excitatory_share
     if topology.kind == "none" or n == 1:
         return np.zeros((n, n))
     if topology.kind == "random":
@@ -193,10 +195,9 @@ def wire_recurrent(config: Config, rng: np.random.Generator) -> Floats:
         p = chance[:, target]
         if not p.any():  # nobody within reach
             continue
-        p = p / p.sum()
         usable = min(fan_in, int(np.count_nonzero(p)))
-        sources = rng.choice(n, usable, replace=False, p=p)
-        strength = rng.gamma(2.0, 0.5, usable)
+        sources = draw.subset(n, usable, p)
+        strength = draw.gamma2(usable)
         weights[sources, target] = np.where(excitatory[sources], strength, -settings.inhibition * strength)
     return weights
 

@@ -13,9 +13,10 @@ import numpy as np
 from lsm_edge.fixed import Ints, bit_length, log2_q8, saturate_int16
 from lsm_edge.model import Model
 
-# A full-scale sine in the middle of a band reads about 251; one octave of power is 8 steps.
-LEVEL_OFFSET_Q8: Final = 1024
+# A full-scale sine reads at most 254, noise of one bit about 3; an octave of power is 8 steps.
+LEVEL_OFFSET_Q8: Final = -320
 LEVEL_SHIFT: Final = 5
+PEAK_FLOOR: Final = 80  # the running peak of silence, about 66 dB below full scale: noise below it is not blown up
 
 
 def emphasise(samples: Ints) -> Ints:
@@ -130,11 +131,11 @@ def level_by_segment_peak(model: Model, frames: Ints) -> Ints:
 
 
 def level_by_running_peak(model: Model, frames: Ints) -> Ints:
-    """Levels relative to a peak that rises at once and falls slowly; it starts at zero. Shape (frames, bands)."""
+    """Levels relative to a peak that rises at once and falls slowly, to `PEAK_FLOOR`. Shape (frames, bands)."""
     frontend, peak_q8 = model.manifest.frontend, 0
     levelled = np.empty_like(frames)
     for t, frame in enumerate(frames):
-        peak_q8 = max(peak_q8 - frontend.release_q8, int(frame.max()) << 8)
+        peak_q8 = max(peak_q8 - frontend.release_q8, max(int(frame.max()), PEAK_FLOOR) << 8)
         levelled[t] = np.maximum(255 - frontend.range_gain * ((peak_q8 >> 8) - frame), 0)
     return levelled
 

@@ -1,27 +1,31 @@
-"""Run in a copy of the project with a fault in it: prints the check that finds it, or nothing."""
+"""Run in a copy of the project that has a fault: prints the check that finds it, or nothing."""
 
 from __future__ import annotations
 
 import sys
 
-from differential.check import check
+from differential.check import SELFTEST, check
 from differential.matrix import EMULATED, HOSTS
 from differential.models import random_model, random_recordings, seeded
 from differential.mutations import LARGEST, SEEDS
 
-CELLS = {"host": HOSTS[:1], "core": [cell for cell in EMULATED if str(cell) == "cortex-m4 gcc -O2"]}
+CELLS = {
+    "host": [cell for cell in HOSTS if str(cell) == "host gcc -O0"],
+    "core": [cell for cell in EMULATED if str(cell) == "cortex-m4 gcc -O2"],
+}
 
 
 def main(on: str) -> None:
-    """Stop at the first difference."""
+    """Stop at the first difference. The self-test, which names no stage, is not asked: it would often be the first."""
     for seed in SEEDS:
         random_ = seeded(seed)
         model = random_model(random_, LARGEST)
-        tally = check(model, random_recordings(random_, model, most=3, longest_frames=24), CELLS[on])
-        for difference in tally.differences:
-            print(difference.tap)
-            print(f"seed {seed}: {difference}", file=sys.stderr)
-            return
+        recordings = random_recordings(random_, model, most=3, longest_frames=24)
+        for difference in check(model, recordings, CELLS[on]).differences:
+            if difference.tap != SELFTEST:
+                print(difference.tap)
+                print(f"seed {seed}: {difference}", file=sys.stderr)
+                return
 
 
 if __name__ == "__main__":

@@ -54,8 +54,8 @@ class Script:
 def random_script(random_: random.Random, model: Model, samples: Samples) -> Script:
     """All of `samples` in pushes of any size, some beyond what is allowed, with segments begun and ended anywhere."""
     hop = model.manifest.frontend.hop_samples
-    usual = random_.choice((hop, hop, hop - 1, hop // 2, 1 + hop // 5))
-    interruptions = random_.choice((0, 0.02, 0.08))
+    usual = random_.choice((hop, hop, max(hop - 1, 1), 1 + hop // 2, 1 + hop // 5))
+    interruptions = random_.choice((0, 0.03, 0.1))
     calls: list[Call] = []
     at = 0
     while at < len(samples):

@@ -67,7 +67,7 @@ def test_the_ridge_path_is_cross_validation(n_classes: int, grouped: bool) -> No
 
 def test_the_strength_is_chosen_by_cross_validation() -> None:
     """Few noisy clips and many features want a strong hand."""
-    features, classes = blobs(4, n=60, n_features=300, noise=200)
+    features, classes = blobs(4, n=60, n_features=100, noise=200)
     settings = Readout(strengths=[1e-6, 1e5])
     folds = fit._folds(classes, None, 5)
     scores = fit._ridge_path_scores(features.astype(float), classes, folds, (1e-6, 1e5))
