@@ -271,7 +271,9 @@ def membrane_of(model: Model) -> Membrane:
         """The same, and then through the refractory steps; or, if it does not fire, just below the threshold."""
         v = after_reset(v)
         for _ in range(reservoir.refractory_steps):
-            v = pushed(v)
+            before, v = v, pushed(v)
+            if (v == before).all():
+                break
         return np.maximum(v, threshold - 1)
 
     low = -_settled(lambda v: -saturate_int16(fallen(-v)), len(leak))

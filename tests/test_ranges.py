@@ -228,10 +228,12 @@ def test_twiddles_that_could_overflow_are_refused() -> None:
 # Reached: inputs chosen by the signs of the weights come near both ends.
 
 
-def pushed(model: Model, n: int, sign: int, n_frames: int) -> Ints:
-    """The frames that take neuron n's potential furthest up or down at their end, were there no reset."""
+def pushed(model: Model, n: int, sign: int, left: float, n_frames: int = 30) -> Ints:
+    """The frames that, at their end, take furthest up or down what gathers of neuron n's currents.
+
+    `left` is what a frame leaves of those before it; 0 is for the last current alone.
+    """
     settings, bands = model.manifest.encoder, model.manifest.frontend.n_bands
-    left = (int(model["leak_q15"][n]) / 2**15) ** model.manifest.reservoir.steps_per_frame
     worth = np.zeros((settings.max_delay_frames + n_frames) * bands)
     for t in range(n_frames):
         worth[t * bands + model["tap_offset"][n].astype(int)] += model["tap_weight"][n] * left ** (n_frames - 1 - t)
@@ -241,18 +243,22 @@ def pushed(model: Model, n: int, sign: int, n_frames: int) -> Ints:
 @pytest.mark.parametrize("wiring", [{}, RECURRENT], ids=["plain", "recurrent"])
 @pytest.mark.parametrize("reset", ["subtract", "zero"])
 def test_currents_and_potentials_come_near_their_ends(wiring: dict[str, Any], reset: str) -> None:
-    """Each neuron's, at both. Recurrent spikes cannot be had at will: there it is half."""
+    """Currents reach their very ends; most potentials nearly, but recurrent spikes cannot be had at will.
+
+    The shares are of the worst neuron, and of the middle one.
+    """
     model = small_model(reservoir={**wiring, "reset": reset})
-    segments = [pushed(model, n, sign, n_frames) for n in range(20) for sign in (-1, 1) for n_frames in (4, 30)]
+    lefts = (model["leak_q15"] / 2**15) ** model.manifest.reservoir.steps_per_frame
+    segments = [pushed(model, n, sign, left) for n in range(20) for sign in (-1, 1) for left in (0, 0.5, lefts[n])]
     taps = [clip.taps for clip in run_frames(model, segments)]
     rows = [np.concatenate([tap[name] for tap in taps]) for name in ("encoder.current", "reservoir.v")]
-    currents, potentials = ((every.min(axis=0), every.max(axis=0)) for every in rows)
+    currents, potentials = (np.array([every.min(axis=0), every.max(axis=0)]) for every in rows)
     sums = input_sums(model) >> model.manifest.encoder.shift
-    assert (currents[0] <= 0.85 * sums[0]).all()
-    assert (currents[1] >= 0.85 * sums[1]).all()
-    membrane, share = membrane_of(model), 0.5 if wiring else 0.65
-    assert (potentials[0] <= share * membrane.low).all()
-    assert (potentials[1] >= share * membrane.high.max(axis=0)).all()
+    assert (currents == sums).all()
+    membrane = membrane_of(model)
+    shares = potentials / [membrane.low, membrane.high.max(axis=0)]
+    assert shares.min() >= (0.35 if wiring else 0.55)
+    assert np.median(shares) >= (0.75 if wiring else 0.95)
     for name, (low, high) in {"encoder.current": currents, "reservoir.v": potentials}.items():
         assert ranges_of(model)[name].kept[0] <= low.min()
         assert high.max() <= ranges_of(model)[name].kept[1]

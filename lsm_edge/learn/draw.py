@@ -1,7 +1,7 @@
 """Random numbers that are the same on every machine and in every version of NumPy.
 
-NumPy promises the raw output of its bit generators for good, but not what its distributions make of it (NEP 19), so these
-are made here: PCG-64 -> uniform -> the rest by inversion.
+NumPy promises the raw output of its bit generators for good, but not what its distributions make of it (NEP 19); so
+these are made here: PCG-64 -> uniform -> the rest by inversion.
 """
 
 from __future__ import annotations

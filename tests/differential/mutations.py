@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 # Models that between them show every fault below; drawn with at most LARGEST neurons.
-SEEDS: Final = (5, 7, 8, 12, 119, 102, 144, 23, 2, 3, 21)
+SEEDS: Final = (5, 7, 8, 12, 139, 119, 102, 144, 23, 2, 3, 21)
 LARGEST: Final = 40
 
 
@@ -166,7 +166,7 @@ MUTATIONS: Final = (
         "slot + delay_steps[32U * word + bit] - 1U",
         "reservoir.v",
     ),
-    Mutation("slots wrap a slot late", _RESERVOIR, "arrival >= n_slots", "arrival > n_slots", "reservoir.v"),
+    Mutation("slots wrap to the first", _RESERVOIR, "arrival -= n_slots", "arrival = 0", "reservoir.v"),
     Mutation(
         "slot never comes round",
         _LIBRARY,
@@ -287,7 +287,6 @@ MUTATIONS: Final = (
         "{% if segment %}\n    lsm->is_open = 1;",
         "session",
     ),
-    Mutation("end-pointer goes on by hand", _LIBRARY, "    lsm->by_hand = 1;\n", "", "failure"),
     # tables
     Mutation(
         "twiddles' halves swapped",

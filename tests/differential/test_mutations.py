@@ -17,8 +17,8 @@ from differential.test_models import need
 ROOT = Path(__file__).parents[2]
 
 
-def copy_project(folder: Path, mutation: Mutation | None = None) -> dict[str, str]:
-    """A copy of the project, with one fault; the environment in which Python runs it."""
+def copy_project(folder: Path, mutation: Mutation | None = None) -> None:
+    """A copy of what is tested and of what tests it, with one fault."""
     for name in ("lsm_edge", "firmware", "templates", "boards", "tests/differential"):
         shutil.copytree(ROOT / name, folder / name)
     if mutation:
@@ -26,13 +26,18 @@ def copy_project(folder: Path, mutation: Mutation | None = None) -> dict[str, st
         text = path.read_text(encoding="utf-8")
         assert text.count(mutation.old) == 1, f"{mutation.name}: {mutation.file} no longer has, once: {mutation.old}"
         path.write_text(text.replace(mutation.old, mutation.new), encoding="utf-8")
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (folder, folder / "tests")))}
 
 
-def finding(environment: dict[str, str], on: str) -> tuple[str, str]:
+def run_in(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Python in a copy, which must not see the original."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (folder, folder / "tests")))}
+    command = [sys.executable, *arguments]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+
+
+def finding(folder: Path, on: str) -> tuple[str, str]:
     """The check that finds a difference, and what it says."""
-    command = [sys.executable, "-m", "differential.mutant", on]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    done = run_in(folder, "-m", "differential.mutant", on)
     assert done.returncode == 0, done.stderr
     return done.stdout.strip(), done.stderr
 
@@ -41,7 +46,8 @@ def finding(environment: dict[str, str], on: str) -> tuple[str, str]:
 def test_fault_is_found(mutation: Mutation, tmp_path: Path) -> None:
     for cell in CELLS[mutation.on]:
         need(cell)
-    check, what = finding(copy_project(tmp_path / "copy", mutation), mutation.on)
+    copy_project(tmp_path / "copy", mutation)
+    check, what = finding(tmp_path / "copy", mutation.on)
     assert check == mutation.caught_by, what
 
 
@@ -49,10 +55,11 @@ def test_fault_is_found(mutation: Mutation, tmp_path: Path) -> None:
 def test_without_a_fault_nothing_is_found(on: str, tmp_path: Path) -> None:
     for cell in CELLS[on]:
         need(cell)
-    assert finding(copy_project(tmp_path / "copy"), on) == ("", "")
+    copy_project(tmp_path / "copy")
+    assert finding(tmp_path / "copy", on) == ("", "")
 
 
 def test_list_is_long_enough_and_without_repetition() -> None:
     assert len(MUTATIONS) >= 25
     assert len({mutation.name for mutation in MUTATIONS}) == len(MUTATIONS)
-    assert len({(mutation.file, mutation.new) for mutation in MUTATIONS}) == len(MUTATIONS)
+    assert len({(mutation.file, mutation.old, mutation.new) for mutation in MUTATIONS}) == len(MUTATIONS)

@@ -15,7 +15,7 @@ from differential.check import check
 from differential.matrix import EMULATED, HOSTS
 from differential.mutations import MUTATIONS
 from differential.test_models import need
-from differential.test_mutations import ROOT, copy_project
+from differential.test_mutations import ROOT, copy_project, run_in
 
 SOAK = ROOT / "tools" / "soak.py"
 
@@ -47,11 +47,10 @@ def test_ctrl_c_ends_with_totals() -> None:
 def test_a_difference_is_made_small_saved_and_replayed(tmp_path: Path) -> None:
     fault = next(mutation for mutation in MUTATIONS if mutation.name == "golden decay sticks at -1")
     copy = tmp_path / "copy"
-    environment = copy_project(copy, fault)
+    copy_project(copy, fault)
     (copy / "tools").mkdir()
     (copy / "tools" / "soak.py").write_bytes(SOAK.read_bytes())
-    command = [sys.executable, str(copy / "tools" / "soak.py"), "--models", "1", "--seed", "4", "--jobs", "1"]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    done = run_in(copy, "tools/soak.py", "--models", "1", "--seed", "4", "--jobs", "1")
     assert done.returncode == 1, done.stdout + done.stderr
     assert "reservoir.v[" in done.stdout
 

@@ -42,7 +42,7 @@ def rates(liquid: Liquid, segments: list[NDArray[np.uint8]]) -> NDArray[np.float
 
 @pytest.mark.parametrize("name", OPTIONS)
 def test_neurons_fire_at_the_target_rate(name: str) -> None:
-    """Within 10 %, or 20 % with recurrence; but for the few whose threshold cannot go lower, which fire less. No labels are asked for."""
+    """Within 10 %, 20 with recurrence; the few whose threshold cannot go lower fire less. No labels are asked for."""
     config, liquid, segments = prepared(**OPTIONS[name])
     model = calibrate(config, liquid, segments)
     assert liquid.model is model
