@@ -52,6 +52,7 @@ KINDS: dict[str, dict[str, Any]] = {
         "reservoir": {"n_neurons": 32, "steps_per_frame": 1, "topology": {"kind": "maass"}, "max_delay_steps": 2},
     },
     "one-neuron": {
+        "seed": 2,
         "frontend": {"n_bands": 8, "window_samples": 512, "range_db": 96},
         "reservoir": {"n_neurons": 1, "refractory_steps": 0},
         "readout": {"n_windows": 1, "transform": "linear", "length_feature": False},
@@ -66,7 +67,7 @@ def model_of(kind: str) -> Model:
     rng = np.random.default_rng(3)
     weights = rng.integers(-127, 128, model["readout_weight"].shape).astype(np.int8)
     bias = rng.integers(-999, 999, model["bias"].shape).astype(np.int32)
-    threshold = rng.integers(1500, 2500, model["threshold"].shape).astype(np.int16)
+    threshold = rng.integers(800, 1500, model["threshold"].shape).astype(np.int16)
     return model.replace(threshold=threshold, readout_weight=weights, bias=bias)
 
 

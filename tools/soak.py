@@ -1,14 +1,16 @@
 """Random models over the whole matrix of compilers and cores for as long as asked: `make soak MINUTES=60`.
 
-Model number i is drawn from seed i and runs on the golden model, on one host compiler and on one emulated core; every
-integer is compared. Totals are printed at the end, also after Ctrl-C. A difference is made small and saved under
-`tests/regressions/`, from where `make test` replays it. Exit code: 0 no difference, 1 a difference, 2 no compiler.
+Model number i is drawn from seed i and runs on the golden model, on one host compiler, on one emulated core, and for a
+while in tests/interpreter.py; every integer is compared. Totals are printed at the end, also after Ctrl-C. A difference
+is made small and saved under `tests/regressions/`, from where `make test` replays it. Exit code: 0 no difference, 1 a
+difference, 2 no compiler.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import itertools
 import multiprocessing
 import os
 import queue
@@ -26,6 +28,8 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 from differential import reproducers  # noqa: E402
 from differential.check import FAILURE, Difference, Tally, check  # noqa: E402
+from differential.interpreted import NAME as INTERPRETER  # noqa: E402
+from differential.interpreted import check_interpreter  # noqa: E402
 from differential.matrix import CORES, EMULATED, HOSTS, cells_of  # noqa: E402
 from differential.models import random_model, random_recordings, seeded  # noqa: E402
 
@@ -39,13 +43,10 @@ def main() -> int:
     if missing := sorted({cell.missing_tool for cell in (*HOSTS, *EMULATED)} - {""}):
         print(f"soak needs every compiler of the matrix; missing: {', '.join(missing)}", file=sys.stderr)
         return 2
-    n_cells = len(HOSTS) + len(EMULATED)
-    print(
-        f"{n_cells} cells, {options.jobs} processes, {options.minutes:g} minutes, from seed {options.seed}", flush=True
-    )
-    started = time.monotonic()
     tally = Tally()
+    started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="lsm-edge-soak-") as folder, contextlib.suppress(KeyboardInterrupt):
+        print(f"{len(HOSTS) + len(EMULATED)} cells, {options.jobs} processes, seeds from {options.seed}", flush=True)
         os.environ |= {"LSM_EDGE_CACHE": folder, "ZIG_LOCAL_CACHE_DIR": folder, "TMPDIR": folder}
         reported = started
         for seed, part in _results(options, started + 60 * options.minutes):
@@ -72,14 +73,15 @@ def _results(options: argparse.Namespace, until: float) -> Iterator[tuple[int, T
     """What came of each model, by its seed, as the processes deliver it."""
     context = multiprocessing.get_context("spawn")
     results: Any = context.Queue()
-    seeds = iter(range(options.seed, options.seed + options.models))
+    seeds: Iterator[int] = iter(range(options.seed, options.seed + options.models))
     running: dict[SpawnProcess, list[int]] = {}  # and the seeds that it has not delivered yet
 
     def start() -> None:
-        batch = [seed for _, seed in zip(range(MODELS_PER_PROCESS), seeds, strict=False)]
+        batch = list(itertools.islice(seeds, MODELS_PER_PROCESS))
         if batch and time.monotonic() < until:
             process = context.Process(target=_work, args=(batch, until - time.monotonic(), results), daemon=True)
-            process.start()
+            with _ctrl_c_held_back():
+                process.start()
             running[process] = batch
 
     for _ in range(options.jobs):
@@ -97,6 +99,7 @@ def _results(options: argparse.Namespace, until: float) -> Iterator[tuple[int, T
                 left = running.pop(process)
                 if process.exitcode and left:
                     yield left[0], _crash(left[0], process.exitcode)
+                    seeds = itertools.chain(left[1:], seeds)
                 start()
     finally:
         for process in running:
@@ -104,18 +107,29 @@ def _results(options: argparse.Namespace, until: float) -> Iterator[tuple[int, T
             process.join()
 
 
+@contextlib.contextmanager
+def _ctrl_c_held_back() -> Iterator[None]:
+    """A process started meanwhile never hears of it: Ctrl-C is for the parent, which ends its processes."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+
+
 def _work(seeds: list[int], seconds: float, results: Any) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends this process
     until = time.monotonic() + seconds
     for seed in seeds:
         if time.monotonic() > until:
             break
         random_ = seeded(seed)
         model = random_model(random_)
-        part = check(model, random_recordings(random_, model), cells_of(seed))
+        recordings = random_recordings(random_, model)
+        part = check(model, recordings, cells_of(seed))
         for difference in part.differences[:1]:
-            small, recordings, found = reproducers.shrink(seed, difference)
-            print(f"saved as {reproducers.save(small, recordings, found)}", flush=True)
+            print(f"saved as {reproducers.save(*reproducers.shrink(seed, difference))}", flush=True)
+        if part.models:
+            part.also(check_interpreter(model, recordings))
         results.put((seed, part))
 
 
@@ -132,7 +146,7 @@ def _crash(seed: int, exit_code: int) -> Tally:
 def _print_totals(tally: Tally, seconds: float) -> None:
     cells = (*HOSTS, *EMULATED)
     by_core = {core: sum(tally.cells[str(cell)] for cell in EMULATED if cell.core == core) for core in CORES}
-    by_core["host"] = sum(tally.cells[str(cell)] for cell in HOSTS)
+    by_core |= {"host": sum(tally.cells[str(cell)] for cell in HOSTS), INTERPRETER: tally.cells[INTERPRETER]}
     each = [tally.cells[str(cell)] for cell in cells]
     print(f"\n{_clock(seconds)}  {_summary(tally)}")
     print(f"{sum(map(bool, each))} of {len(cells)} cells, each compared on {min(each):,} to {max(each):,} integers:")
@@ -142,8 +156,9 @@ def _print_totals(tally: Tally, seconds: float) -> None:
 
 def _summary(tally: Tally) -> str:
     n_differences = sum(difference.count for difference in tally.differences)
+    refused = f" (and {tally.refused} refused)" if tally.refused else ""
     return (
-        f"{tally.models:,} models, {tally.recordings:,} recordings, {tally.steps:,} steps, "
+        f"{tally.models:,} models{refused}, {tally.recordings:,} recordings, {tally.steps:,} steps, "
         f"{tally.integers:,} integers, {n_differences:,} differences"
     )
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import jinja2
-
 from lsm_edge.assets import asset
 from lsm_edge.board import Board
+from lsm_edge.target.templates import render
 
 LIBRARY = Path(__file__).parent / "lib" / "lsm"
 TEMPLATES = {
@@ -21,14 +20,6 @@ TEMPLATES = {
 
 def project_files(board: Board) -> dict[str, str]:
     """Every file of the project, by its path."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(asset("templates")),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        autoescape=False,  # noqa: S701 - C and ini files
-    )
     values = {
         "board": board,
         "name": "fixture",
@@ -38,7 +29,7 @@ def project_files(board: Board) -> dict[str, str]:
         "labels": ["up", "down", "not moved"],
         "n_neurons": 5,
     }
-    files = {path: environment.get_template(name).render(values) for path, name in TEMPLATES.items()}
+    files = {path: render(name, values) for path, name in TEMPLATES.items()}
     files |= {f"lib/lsm/{path.name}": path.read_text(encoding="utf-8") for path in LIBRARY.iterdir()}
     files |= {to: (asset("firmware") / source).read_text(encoding="utf-8") for source, to in board.sources.items()}
     return files

@@ -15,10 +15,11 @@ from differential import session
 from differential.matrix import Cell, Project
 from differential.models import Samples, seeded
 from lsm_edge import golden
-from lsm_edge.errors import LsmEdgeError
+from lsm_edge.errors import LsmEdgeError, RangeError
 from lsm_edge.fixed import Ints
 from lsm_edge.golden import TAPS, Taps
 from lsm_edge.model import Model
+from lsm_edge.ranges import ranges_of
 from lsm_edge.target.emulate import Emulator
 from lsm_edge.target.native import Native
 
@@ -58,6 +59,7 @@ class Tally:
     """What was compared."""
 
     models: int = 0
+    refused: int = 0  # models that are never generated, because an accumulator could overflow
     recordings: int = 0
     steps: int = 0
     integers: int = 0
@@ -65,18 +67,23 @@ class Tally:
     differences: list[Difference] = field(default_factory=list)
 
     def add(self, other: Tally) -> None:
-        """Count another tally in."""
+        """Count the tally of other models in."""
         self.models += other.models
+        self.refused += other.refused
         self.recordings += other.recordings
+        self.also(other)
+
+    def also(self, other: Tally) -> None:
+        """Count in what else was done with the same models and recordings."""
         self.steps += other.steps
         self.integers += other.integers
         self.cells.update(other.cells)
         self.differences.extend(other.differences)
 
-    def compared(self, cell: Cell, integers: int, difference: Difference | None) -> None:
+    def compared(self, cell: str, integers: int, difference: Difference | None) -> None:
         """Count one comparison."""
         self.integers += integers
-        self.cells[str(cell)] += integers
+        self.cells[cell] += integers
         if difference:
             self.differences.append(difference)
 
@@ -86,6 +93,10 @@ def check(model: Model, recordings: Sequence[Samples], cells: Sequence[Cell]) ->
 
     `steps` counts the liquid's steps on the cells. A cell is left after its first recording with a difference.
     """
+    try:
+        ranges_of(model)
+    except RangeError:
+        return Tally(refused=1)
     tally = Tally(models=1, recordings=len(recordings))
     clips = golden.run_clips(model, recordings)
     longest = MOST_STREAMED_FRAMES * model.manifest.frontend.hop_samples
@@ -114,7 +125,7 @@ def _check_taps(
         found = target.tap(samples, chunk)
         tally.steps += len(found["reservoir.v"])
         difference = first_difference(str(cell), i, expected[i], found)
-        tally.compared(cell, sum(tap.size for tap in found.values()), difference)
+        tally.compared(str(cell), sum(tap.size for tap in found.values()), difference)
         if difference:
             break
 
@@ -130,12 +141,12 @@ def _check_calls(
     hop = target.model.manifest.frontend.hop_samples
     emulated = isinstance(target, Emulator)
     found = target.stream(script.samples, max(hop - 2, 1))
-    tally.compared(cell, len(found), _first_of_list(str(cell), STREAM, decisions, found))
+    tally.compared(str(cell), len(found), _first_of_list(str(cell), STREAM, decisions, found))
     found = session.core_answers(target, script) if emulated else session.host_answers(target, script)
-    tally.compared(cell, len(found), _first_of_list(str(cell), SESSION, answers, found))
+    tally.compared(str(cell), len(found), _first_of_list(str(cell), SESSION, answers, found))
     if not emulated or "-O2" in cell.flags:  # the level that ships; a self-test takes as long as all the rest
         status = session.selftest(target)
-        tally.compared(cell, 1, _first_of_list(str(cell), SELFTEST, [session.READY], [status]))
+        tally.compared(str(cell), 1, _first_of_list(str(cell), SELFTEST, [session.READY], [status]))
 
 
 def first_difference(cell: str, recording: int, expected: Taps, found: Taps) -> Difference | None:

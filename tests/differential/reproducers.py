@@ -41,10 +41,9 @@ def load(path: Path) -> tuple[Model, list[Samples]]:
 
 
 def cells_of(model: Model) -> list[Cell]:
-    """Where a saved model is replayed: on the cell that differed, and at -O2 on this machine and on every core."""
-    everywhere = [*HOSTS, *EMULATED]
-    shipped = [cell for cell in everywhere if "-O2" in cell.flags and cell.compiler == "gcc"]
-    return [cell for cell in everywhere if cell in shipped or str(cell) == model.provenance.get("cell")]
+    """Where a saved model is replayed: on the cell that differed, and as it ships on this machine and on two cores."""
+    wanted = ("host gcc -O2", "cortex-m0plus gcc -O2", "cortex-m4 gcc -O2", model.provenance.get("cell"))
+    return [cell for cell in (*HOSTS, *EMULATED) if str(cell) in wanted]
 
 
 def shrink(seed: int, difference: Difference) -> tuple[Model, list[Samples], Difference]:
@@ -52,10 +51,11 @@ def shrink(seed: int, difference: Difference) -> tuple[Model, list[Samples], Dif
     random_ = seeded(seed)
     model = random_model(random_)
     recordings = random_recordings(random_, model)
+    tap = difference.tap
     cell = next(cell for cell in (*HOSTS, *EMULATED) if str(cell) == difference.cell)
 
     def differs(candidate: Model, heard: Sequence[Samples]) -> Difference | None:
-        return next(iter(check(candidate, heard, [cell]).differences), None)
+        return next((found for found in check(candidate, heard, [cell]).differences if found.tap == tap), None)
 
     for alone in [recordings[difference.recording : difference.recording + 1], *([samples] for samples in recordings)]:
         if found := differs(model, alone):

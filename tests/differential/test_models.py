@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import signal
+import subprocess
 from collections import Counter
 from pathlib import Path
 
@@ -14,7 +16,8 @@ from needs import missing
 
 from differential import session
 from differential.check import check
-from differential.matrix import EMULATED, HOSTS, Cell, Project, cells_of
+from differential.interpreted import check_interpreter
+from differential.matrix import EMULATED, HOST_COMPILERS, HOSTS, Cell, Project, cells_of
 from differential.models import N_NEURONS, random_model, random_recordings, seeded
 from lsm_edge import golden
 from lsm_edge.model import Manifest, Model
@@ -57,6 +60,14 @@ def test_no_integer_differs_in_small_models(random_: random.Random) -> None:
     assert not tally.differences, "\n".join(map(str, tally.differences))
 
 
+@pytest.mark.parametrize("seed", range(12))
+def test_no_integer_differs_in_the_interpreter(seed: int) -> None:
+    random_ = seeded(seed)
+    model = random_model(random_, largest=65)
+    tally = check_interpreter(model, random_recordings(random_, model))
+    assert not tally.differences, tally.differences[0]
+
+
 def test_longest_segment(tmp_path: Path) -> None:
     """4095 frames of 16 steps, in all of which the neurons fire: 65520 spikes in counters of 16 bits."""
     host = next(cell for cell in HOSTS if str(cell) == "host gcc -O2")
@@ -83,6 +94,16 @@ def _longest_model() -> Model:
     fires = {"tap_weight": 127, "recurrent_weight": 127, "threshold": 1}
     always = {name: np.full_like(model[name], value) for name, value in fires.items() if name in model.tables}
     return Model(Manifest.model_validate(facts), {**model.tables, **always})
+
+
+def test_undefined_behaviour_ends_the_process(tmp_path: Path) -> None:
+    """Where a cell says that it traps, it does."""
+    (cell,) = (cell for cell in HOSTS if "-fsanitize=undefined" in cell.flags)
+    need(cell)
+    (tmp_path / "wrap.c").write_text("int main(int n, char **a) { (void)a; return (0x7FFFFFFF + n) == 0; }")
+    command = [*HOST_COMPILERS[cell.compiler], *cell.flags, "wrap.c", "-o", "wrap"]
+    subprocess.run(command, cwd=tmp_path, check=True)
+    assert subprocess.run([tmp_path / "wrap"], check=False).returncode == -signal.SIGILL
 
 
 def test_every_cell_has_its_turn() -> None:
