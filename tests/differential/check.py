@@ -139,12 +139,12 @@ def _check_calls(
     answers: list[int],
 ) -> None:
     hop = target.model.manifest.frontend.hop_samples
-    emulated = isinstance(target, Emulator)
     found = target.stream(script.samples, max(hop - 2, 1))
     tally.compared(str(cell), len(found), _first_of_list(str(cell), STREAM, decisions, found))
-    found = session.core_answers(target, script) if emulated else session.host_answers(target, script)
+    on_core = isinstance(target, Emulator)
+    found = session.core_answers(target, script) if on_core else session.host_answers(target, script)
     tally.compared(str(cell), len(found), _first_of_list(str(cell), SESSION, answers, found))
-    if not emulated or "-O2" in cell.flags:  # the level that ships; a self-test takes as long as all the rest
+    if not on_core or "-O2" in cell.flags:  # the level that ships; a self-test takes as long as all the rest
         status = session.selftest(target)
         tally.compared(str(cell), 1, _first_of_list(str(cell), SELFTEST, [session.READY], [status]))
 

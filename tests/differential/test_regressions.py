@@ -10,7 +10,7 @@ from differential import reproducers
 from differential.check import check
 from differential.test_models import need
 
-SAVED = sorted(reproducers.FOLDER.glob("*.lsm"))
+SAVED = sorted(path.with_suffix(".lsm") for path in reproducers.FOLDER.glob("*.npz"))
 
 
 @pytest.mark.parametrize("path", SAVED, ids=[path.stem for path in SAVED])
