@@ -85,13 +85,14 @@ class Emulator:
         for stage in _STAGES:
             self._watch_entry(stage)
 
-    def call(self, function: str, *arguments: int, limit_s: float = CALL_LIMIT_S) -> int:
+    def call(self, function: str, *arguments: int, limit_s: float | None = None) -> int:
         """Call a function of the firmware by its symbol with at most four integers; its result, as an unsigned number.
 
         Raises:
             MismatchError: it touches memory that is not there, executes what is no instruction, or does not return.
             BuildError: there is no such function.
         """
+        limit_s = limit_s or CALL_LIMIT_S
         address = self.elf.symbol(function).address
         for register, value in zip(_ARGUMENTS, arguments, strict=False):
             self._uc.reg_write(register, value)
@@ -105,7 +106,7 @@ class Emulator:
         except UcError as error:
             raise self._failure(function, self._invalid or _STOPPED.get(error.errno, str(error))) from None
         if self._uc.reg_read(arm_const.UC_ARM_REG_PC) != self._return_address:
-            raise self._failure(function, f"has not returned after {limit_s:.0f} s")
+            raise self._failure(function, f"has not returned after {limit_s:g} s")
         if self._uc.reg_read(arm_const.UC_ARM_REG_SP) != stack:
             raise self._failure(function, "returns with another stack pointer than it was called with")
         self._on_return(self._uc, self._return_address, 0, None)
@@ -144,7 +145,7 @@ class Emulator:
         self._reset()
         return self._push_all(samples, chunk)
 
-    def selftest(self, limit_s: float = CALL_LIMIT_S) -> int:
+    def selftest(self, limit_s: float | None = None) -> int:
         """What `lsm_selftest` says of the firmware as it is now in memory: a status, 1 for passed.
 
         Raises:
