@@ -3,10 +3,11 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 DEMO   := build/demo
+PEERS  := build/peers
 MINUTES ?= 10
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test lint soak golden clean
+.PHONY: help demo test lint soak bench-accuracy golden clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
@@ -17,7 +18,7 @@ demo: $(VENV)/demo ## recordings -> verified firmware, on the data in examples/
 test: $(VENV)/dev ## everything that is tested
 	@$(BIN)/python -m ruff check .
 	@$(BIN)/python -m mypy
-	@$(BIN)/python -m pytest -n auto -q
+	@$(BIN)/python -m pytest -n auto -q -rs
 
 lint: $(VENV)/dev ## ruff and mypy
 	@$(BIN)/python -m ruff check .
@@ -25,6 +26,9 @@ lint: $(VENV)/dev ## ruff and mypy
 
 soak: $(VENV)/dev ## random models on every compiler and core; MINUTES=10
 	@$(BIN)/python tools/soak.py --minutes $(MINUTES)
+
+bench-accuracy: $(PEERS)/ready ## rewrite docs/accuracy.md: liquids and outside peers, an hour; DATA=folder of the data sets
+	@$(PEERS)/bin/python -m benchmarks.accuracy --data "$(DATA)"
 
 golden: $(VENV)/dev ## rewrite the committed sample of generated C
 	@$(BIN)/python -m pytest -q tests/test_sample.py --update-golden
@@ -38,4 +42,9 @@ $(VENV)/demo: pyproject.toml tools/setup.sh
 
 $(VENV)/dev: pyproject.toml tools/setup.sh
 	@sh tools/setup.sh dev $(PYTHON) $(VENV)
+	@touch $@
+
+$(PEERS)/ready: pyproject.toml benchmarks/requirements.txt
+	@$(PYTHON) -m venv $(PEERS)
+	@$(PEERS)/bin/python -m pip install -q -r benchmarks/requirements.txt -e .
 	@touch $@

@@ -74,6 +74,8 @@ def train(
         "accuracy_float": training.accuracy_float,
         "accuracy_quantised": training.accuracy_quantised,
         "ablations": training.ablations,
+        "recurrence": training.recurrence and training.recurrence.as_json(),
+        "rejection": training.rejection,
         "seconds": round(training.seconds, 2),
         "model": target.as_posix(),
         "digest": training.model.digest,
@@ -93,8 +95,14 @@ def train(
         err.print(f"skipped {path}: {reason}")
     table = Table("accuracy on recordings held back", "%", title=None)
     table.columns[1].justify = "right"
-    table.add_row("liquid, int8 readout (what the firmware does)", f"{100 * training.accuracy_quantised:.1f}")
+    bits = settings.readout.weight_bits
+    table.add_row(f"liquid, int{bits} readout (what the firmware does)", f"{100 * training.accuracy_quantised:.1f}")
     table.add_row("liquid, float readout", f"{100 * training.accuracy_float:.1f}")
+    if training.recurrence is not None:
+        table.add_row("liquid, recurrence off", f"{100 * training.recurrence.accuracy_without:.1f}")
+    if training.rejection is not None:
+        table.add_row("  rejected", f"{100 * training.rejection['rejected']:.1f}")
+        table.add_row("  wrong among those accepted", f"{100 * training.rejection['error_of_accepted']:.1f}")
     for name, accuracy in training.ablations.items():
         table.add_row(f"no liquid: {name.replace('_', ' ')}", f"{100 * accuracy:.1f}")
     for name, accuracy in result.get("groups", {}).items():
@@ -106,8 +114,105 @@ def train(
         f"{training.seconds:.1f} s"
     )
     out.print(f"tables {training.model.table_bytes:,} bytes of flash, context {training.context_bytes:,} bytes of RAM")
+    if training.recurrence is not None:
+        out.print(training.recurrence.advice)
     out.print(f"wrote {target} ({training.model.digest[:12]})")
     _next(f"lsm-edge generate --board nucleo_f446re{_model_hint(model, target)}")
+    return None
+
+
+@app.command()
+def evaluate(
+    model: Annotated[Path | None, typer.Argument(help="Model file; default: the only *.lsm here.")] = None,
+    data: DataOption = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Fewer points, and no metrics of the liquid.")] = False,
+    at_least: Annotated[
+        float | None, typer.Option(help="Exit with 1 if the accuracy is below so many per cent.", min=0, max=100)
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Judge a model on recordings it has never heard: accuracy, robustness, its liquid, advice."""
+    from lsm_edge.evaluation import show
+    from lsm_edge.evaluation.advice import advise
+    from lsm_edge.evaluation.evaluate import evaluate as run
+
+    path = find_model(model)
+    found = run(load_model(path), str(path), data=data, quick=quick, stage=_progress)
+    advice = advise(found)
+    if as_json:
+        _print_json(show.as_json(found, advice))
+    else:
+        if found.implementation == "golden":
+            err.print("no C compiler found: judged by the golden model (the same integers, slower)")
+        show.show(found, advice, out)
+    accuracy = 100 * found.scores.total.accuracy
+    if at_least is not None and accuracy < at_least:
+        err.print(f"NOT GOOD ENOUGH: accuracy {accuracy:.1f} % is below {at_least:g} %")
+        raise typer.Exit(1)
+
+
+@app.command()
+def search(
+    config: Annotated[Path, typer.Argument(help="The YAML file.", show_default=False)],
+    trials: Annotated[int, typer.Option(help="How many settings to try in all.", min=1)] = 200,
+    budget: Annotated[
+        str | None, typer.Option(help="At most flash=32KiB,ram=12KiB,instructions=2e6/s; any of them.")
+    ] = None,
+    workers: Annotated[int, typer.Option(help="Processes at once; with --dask: tasks.", min=1, max=256)] = 1,
+    data: DataOption = None,
+    folder: Annotated[Path | None, typer.Option("--out", help="For results; default: CONFIG's name, .search")] = None,
+    storage: Annotated[
+        str | None, typer.Option(help="Shared by several machines: a journal file or a database URL.")
+    ] = None,
+    dask: Annotated[str | None, typer.Option(help="A Dask scheduler, such as tcp://host:8786.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Find settings that are accurate and fit a budget: audio.yaml -> audio.search/, with models that are ready."""
+    try:
+        from lsm_edge.search.cost import Budget
+        from lsm_edge.search.front import differences, front_table
+        from lsm_edge.search.search import search as run
+        from lsm_edge.search.watch import Watcher
+    except ModuleNotFoundError as error:
+        raise ConfigError(f"search needs {error.name}: pip install 'lsm-edge[search]'") from None
+
+    settings = load_config(config)
+    limits = Budget.parse(budget) if budget is not None else Budget()
+    out_folder = folder or Path(config.stem + ".search")
+    check_writable(out_folder / "front.json")
+    with Watcher(err, limits, trials) as watch:
+        try:
+            found = run(
+                settings,
+                root=config.parent,
+                out=out_folder,
+                data=data,
+                trials=trials,
+                budget=limits,
+                workers=workers,
+                storage=storage,
+                dask=dask,
+                watch=watch,
+            )
+        except KeyboardInterrupt:
+            err.print(f"stopped: {watch.progress}; the same command goes on from there")
+            raise typer.Exit(130) from None
+    if as_json:
+        return _print_json(
+            {
+                "front": [member.as_json() for member in found.members],
+                "trials": {outcome: found.count(outcome) for outcome in ("done", "poor", "refused", "killed")},
+                "seconds": round(found.seconds, 1),
+            }
+        )
+    out.print(front_table(found.members))
+    for member in found.members:
+        out.print(f"trial {member.number}: {differences(member.settings, found.baseline)}")
+    out.print(f"{watch.progress}; {found.seconds:.1f} s")
+    if found.count("done") + found.count("poor") < trials:
+        out.print("nothing else was left to try within this budget")
+    out.print(f"wrote {out_folder}: front.png, front.json, and a model and its YAML for each")
+    _next(f"lsm-edge generate --board nucleo_f446re --model {found.members[0].model}")
     return None
 
 

@@ -119,6 +119,7 @@ class Frontend(_Section):
     level: Literal["segment_peak", "running_peak"] = "segment_peak"
     range_db: Literal[24, 48, 96] = 48
     release_db_per_s: float = Field(default=12.0, ge=1, le=300)
+    equalise: float = Field(default=0.0, ge=0, le=1)
 
     @property
     def hop_samples(self) -> int:
@@ -135,6 +136,8 @@ class Frontend(_Section):
             raise ValueError(f"low_hz: {self.low_hz} must be below high_hz ({self.high_hz})")
         if self.high_hz > self.sample_hz / 2:
             raise ValueError(f"high_hz: {self.high_hz} must be at most half of sample_hz ({self.sample_hz / 2})")
+        if self.equalise and self.level != "segment_peak":
+            raise ValueError("equalise takes the mean of a whole segment; set level: segment_peak, or equalise: 0")
         return self
 
 
@@ -142,8 +145,10 @@ class CurrentEncoder(_Section):
     """Each neuron is driven by a weighted sum of a few bands at a few delays (a random kernel of zero sum)."""
 
     kind: Literal["current"]
-    n_taps: int = Field(default=6, ge=2, le=32)
-    max_delay_frames: int = Field(default=12, ge=0, le=64)
+    n_taps: int = Field(default=3, ge=2, le=32)
+    max_delay_frames: int = Field(default=24, ge=0, le=1023)
+    spans: Literal["fixed", "log_uniform"] = "log_uniform"
+    bands: Literal["any", "few"] = "few"
     norm: int = Field(default=64, ge=8, le=127)
     shift: int = Field(default=2, ge=0, le=7)
 
@@ -194,7 +199,7 @@ class Reservoir(_Section):
     leak_shift: list[Annotated[int, Field(ge=1, le=12)]] | None = Field(default=None, min_length=1)
     leak_q15: list[Annotated[int, Field(ge=0, le=32767)]] | None = Field(default=None, min_length=1)
     reset: Literal["subtract", "zero"] = "subtract"
-    refractory_steps: int = Field(default=1, ge=0, le=255)
+    refractory_steps: int = Field(default=0, ge=0, le=255)
     target_rate: float = Field(default=0.12, gt=0, lt=1)
     rate_spread: float = Field(default=0.5, ge=0, le=2)
     topology: Topology = NoTopology(kind="none")
@@ -202,6 +207,7 @@ class Reservoir(_Section):
     recurrent_gain: float = Field(default=0.25, gt=0, le=4)
     inhibition: float = Field(default=4.0, ge=0, le=16)
     max_delay_steps: int = Field(default=1, ge=1, le=128)
+    n_candidates: int | None = Field(default=None, ge=1, le=4096)
 
     @model_validator(mode="after")
     def _one_leak(self) -> Self:
@@ -209,12 +215,20 @@ class Reservoir(_Section):
             raise ValueError("leak_shift and leak_q15 say the same thing in two ways: give one of them")
         return self
 
+    @model_validator(mode="after")
+    def _candidates_can_be_dropped(self) -> Self:
+        if self.n_candidates is not None and self.n_candidates < self.n_neurons:
+            raise ValueError(f"n_candidates: {self.n_neurons} neurons cannot be kept of {self.n_candidates}")
+        if self.n_candidates is not None and self.topology.kind != "none":
+            raise ValueError("n_candidates: others listen to a recurrent neuron; set topology: {kind: none}")
+        return self
+
     @property
     def leaks_q15(self) -> list[int]:
         """The decay factors to draw from: what is left of a membrane potential after a step, in Q15."""
         if self.leak_q15 is not None:
             return self.leak_q15
-        return [32768 - (32768 >> shift) for shift in self.leak_shift or [3, 4]]
+        return [32768 - (32768 >> shift) for shift in self.leak_shift or [2]]
 
 
 class Readout(_Section):
@@ -226,9 +240,18 @@ class Readout(_Section):
     window_by: Literal["energy", "length"] = "energy"
     length_feature: bool = True
     trace_ms: float = Field(default=100.0, ge=5, le=5000)
-    solver: Literal["ridge", "logistic"] = "ridge"
+    solver: Literal["ridge", "logistic", "svm", "lda", "perceptron"] = "ridge"
     strengths: list[Annotated[float, Field(gt=0)]] | None = Field(default=None, min_length=1)
+    choose_by: Literal["accuracy", "squared_error", "log_loss"] = "squared_error"
+    class_weight: Literal["none", "balanced"] = "none"
     folds: int = Field(default=5, ge=2, le=20)
+    weight_bits: Literal[8, 4] = 8
+
+    @model_validator(mode="after")
+    def _shrinkage_is_a_share(self) -> Self:
+        if self.solver == "lda" and self.strengths is not None and max(self.strengths) > 1:
+            raise ValueError(f"strengths: solver lda shrinks by a share; {max(self.strengths)} is more than 1")
+        return self
 
 
 class Endpointer(_Section):
@@ -248,6 +271,51 @@ class Decision(_Section):
     max_segment_ms: float = Field(default=1000.0, ge=50, le=10000)
     every_ms: float = Field(default=100.0, ge=5, le=10000)
     endpointer: Endpointer | None = None
+    reject_error: float | None = Field(default=None, gt=0, lt=1)
+
+
+def _rising(ends: list[float]) -> list[float]:
+    if ends[0] > ends[1]:
+        raise ValueError("is a range [low, high]; low must be at most high")
+    return ends
+
+
+def _range(least: float, most: float) -> Any:
+    """[low, high]; a value is drawn anew from it, uniformly, for each copy."""
+    ends = list[Annotated[float, Field(ge=least, le=most)]]
+    return Annotated[ends, Field(min_length=2, max_length=2), pydantic.AfterValidator(_rising)]
+
+
+class Noise(_Section):
+    """What is mixed into copies; they take the `kinds` in turn."""
+
+    kinds: list[Literal["none", "white", "pink", "babble", "folder"]] = Field(min_length=1)
+    snr_db: _range(-20, 60) = [0.0, 30.0]  # type: ignore[valid-type]
+    folder: str | None = Field(default=None, min_length=1)
+
+    @model_validator(mode="after")
+    def _folder_exists(self) -> Self:
+        if ("folder" in self.kinds) != (self.folder is not None):
+            raise ValueError("kinds: folder and noise.folder (where its WAV files lie) need each other")
+        return self
+
+
+class Augment(_Section):
+    """Changed copies of every training recording, which the readout is trained on too; what is absent is left alone."""
+
+    copies: int = Field(default=4, ge=1, le=16)
+    speed: _range(0.5, 2) | None = None  # type: ignore[valid-type]
+    lead_ms: _range(0, 2000) | None = None  # type: ignore[valid-type]
+    trail_ms: _range(0, 2000) | None = None  # type: ignore[valid-type]
+    noise: Noise | None = None
+    gain_db: _range(-60, 40) | None = None  # type: ignore[valid-type]
+    clip_share: _range(0, 0.5) | None = None  # type: ignore[valid-type]
+
+
+class Search(_Section):
+    """What `lsm-edge search` tries instead of its own list: values for a dotted key, such as reservoir.n_neurons."""
+
+    space: dict[str, Annotated[list[Any], Field(min_length=1)]] = Field(min_length=1)
 
 
 class Config(_Section):
@@ -261,6 +329,8 @@ class Config(_Section):
     reservoir: Reservoir = Reservoir()
     readout: Readout = Readout()
     decision: Decision = Decision()
+    augment: Augment | None = None
+    search: Search | None = None
 
     @model_validator(mode="after")
     def _stages_agree(self) -> Self:

@@ -83,7 +83,7 @@ def run_frames(model: Model, frames: Sequence[Ints]) -> list[Clip]:
     batch = np.zeros((len(frames), max(n_frames, default=0), manifest.frontend.n_bands), np.int64)
     for i, segment in enumerate(levelled):
         batch[i, : len(segment)] = segment
-    history = _stir(model, batch)
+    history, by_frame = _stir(model, batch), manifest.decision.mode == "live"
     steps = manifest.reservoir.steps_per_frame
     found = []
     for i, n in enumerate(n_frames.tolist()):
@@ -98,7 +98,7 @@ def run_frames(model: Model, frames: Sequence[Ints]) -> list[Clip]:
             "reservoir.spikes": pack_spikes(fired),
             "readout.features": features,
             "readout.scores": scores,
-            "decision.class": decision.classify(scores[:: 2] if manifest.decision.mode == "live" else scores[-1:]),
+            "decision.class": decision.classify(model, scores[::2] if by_frame else scores[-1:]),
         }
         found.append(Clip({name: taps[name].astype(kind) for name, kind in TAPS.items()}))
     return found

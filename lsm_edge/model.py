@@ -51,11 +51,14 @@ class Frontend(_Stage):
     level: Literal["segment_peak", "running_peak"]
     range_gain: Literal[1, 2, 4]
     release_q8: int = Field(ge=1, le=65280)
+    equalise_q8: int = Field(default=0, ge=0, le=256)
 
     @model_validator(mode="after")
-    def _hop_is_in_window(self) -> Self:
+    def _fits_together(self) -> Self:
         if self.hop_samples > self.window_samples:
             raise ValueError(f"frontend.hop_samples: {self.hop_samples} is more than window_samples")
+        if self.equalise_q8 and self.level != "segment_peak":
+            raise ValueError("frontend.equalise_q8: needs level segment_peak")
         return self
 
 
@@ -65,7 +68,7 @@ class Encoder(_Stage):
     kind: Literal["current", "delta"]
     shift: int = Field(ge=0, le=8)
     n_taps: int = Field(ge=0, le=32)
-    max_delay_frames: int = Field(ge=0, le=64)
+    max_delay_frames: int = Field(ge=0, le=1023)
     delta: int = Field(ge=0, le=127)
     n_synapses: int = Field(ge=0, le=65535)
 
@@ -100,6 +103,7 @@ class Readout(_Stage):
     length_feature: bool
     trace_leak_q15: int = Field(ge=0, le=32767)
     trace_gain: int = Field(ge=0, le=65535)
+    weight_bits: Literal[8, 4] = 8
 
 
 class Endpointer(_Stage):
@@ -119,6 +123,7 @@ class Decision(_Stage):
     every_frames: int = Field(ge=1, le=65535)
     max_frames: int = Field(ge=1, le=4095)
     endpointer: Endpointer | None
+    reject: bool = False
 
     @model_validator(mode="after")
     def _segment_outlasts_its_onset(self) -> Self:
@@ -160,8 +165,15 @@ class Manifest(_Stage):
         return len(self.labels)
 
     def canonical(self) -> bytes:
-        """The same manifest is the same bytes everywhere: sorted keys, no spaces, ASCII."""
-        return json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":")).encode("ascii")
+        """The same manifest is the same bytes everywhere: sorted keys, no spaces, ASCII.
+
+        What a stage holds at its default is left out, so that an option which a later version adds renames no model.
+        """
+        plain = self.model_dump(mode="json") | {
+            stage: getattr(self, stage).model_dump(mode="json", exclude_defaults=True)
+            for stage in ("frontend", "encoder", "reservoir", "readout", "decision")
+        }
+        return json.dumps(plain, sort_keys=True, separators=(",", ":")).encode("ascii")
 
 
 @dataclass(frozen=True)
@@ -200,10 +212,16 @@ def table_specs(manifest: Manifest) -> dict[str, TableSpec]:
         specs["recurrent_start"] = TableSpec("<u4", (neurons + 1,), 0, reservoir.n_synapses)
         specs["recurrent_target"] = TableSpec("<u2", (reservoir.n_synapses,), 0, neurons - 1)
         specs["recurrent_weight"] = TableSpec("<i1", (reservoir.n_synapses,), -127, 127)
-    specs["readout_weight"] = TableSpec("<i1", (readout.n_windows, manifest.n_classes, neurons), -127, 127)
+    shape = (readout.n_windows, manifest.n_classes)
+    if readout.weight_bits == 8:
+        specs["readout_weight"] = TableSpec("<i1", (*shape, neurons), -127, 127)
+    else:
+        specs["readout_weight"] = TableSpec("<u1", (*shape, (neurons + 1) // 2), 0, 255)
     if readout.length_feature:
         specs["length_weight"] = TableSpec("<i2", (manifest.n_classes,), -INT16_MAX, INT16_MAX)
     specs["bias"] = TableSpec("<i4", (manifest.n_classes,), -(2**30), 2**30)
+    if manifest.decision.reject:
+        specs["reject_margin"] = TableSpec("<u4", (1,), 0, 2**32 - 1)
     return specs
 
 

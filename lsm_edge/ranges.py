@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from lsm_edge.errors import RangeError
 from lsm_edge.fixed import INT16_MAX, INT16_MIN, Q15_ONE, Ints, decay_q15, log2_q8, saturate_int16, sqrt_floor
 from lsm_edge.model import Model
-from lsm_edge.stages.frontend import LEVEL_OFFSET_Q8, LEVEL_SHIFT
-from lsm_edge.stages.readout import ACTIVITY_BASE, ACTIVITY_FLOOR
+from lsm_edge.stages.frontend import ACTIVITY_BASE, ACTIVITY_FLOOR, LEVEL_OFFSET_Q8, LEVEL_SHIFT
+from lsm_edge.stages.readout import weights_of
 
 _ROOT_TWO_Q16 = 92682  # above 2^16 * sqrt(2), as is half of it above 2^16 * sqrt(1 / 2)
 
@@ -142,8 +142,14 @@ def _frontend(model: Model) -> Iterator[Range]:
     low = LEVEL_OFFSET_Q8 - 512 * 14 >> LEVEL_SHIFT
     high = int(log2_q8(np.array(band))) + LEVEL_OFFSET_Q8 >> LEVEL_SHIFT
     yield said("level", "a band's level", low, high, "uint8_t", accumulator="int32_t")
-    low = 255 - 255 * manifest.range_gain
+    spread = (255 * manifest.equalise_q8 >> 8) + 1 if manifest.equalise_q8 else 0  # of the bands' excesses
+    low = 255 - (255 + spread) * manifest.range_gain
     yield said("levelled", "a level under its peak", low, 255, "uint8_t", accumulator="int32_t")
+    if manifest.equalise_q8:
+        heaviest = (255 - ACTIVITY_FLOOR + ACTIVITY_BASE) * manifest.n_bands >> 5
+        weight = heaviest * model.manifest.decision.max_frames
+        yield said("band_sum", "16 times a band's weighted levels", 0, 16 * 255 * weight, "uint32_t")
+        yield said("band_peak", "the level of a band that becomes 255", 0, 255 + spread, "int16_t")
     if manifest.level == "running_peak":
         yield said("peak_q8", "the running peak", 0, 255 << 8, "uint16_t")
 
@@ -345,7 +351,7 @@ def _readout(model: Model, fires: NDArray[np.bool_]) -> Iterator[Range]:
     feature = int(sqrt_floor(np.array(state))) if readout.transform == "sqrt" else state >> 8
     yield said("features", "a feature", 0, feature, "uint8_t")
 
-    weights = model["readout_weight"].astype(np.int64) * fires * feature
+    weights = weights_of(model) * fires * feature
     sums = np.stack([np.minimum(weights, 0).sum(axis=2), np.maximum(weights, 0).sum(axis=2)])
     low, high = int(sums[0].min()), int(sums[1].max())
     yield said("window_sum", "what a window adds to a score", low, high, "int32_t", table="readout_weight")
@@ -362,6 +368,9 @@ def _readout(model: Model, fires: NDArray[np.bool_]) -> Iterator[Range]:
         frame = (255 - ACTIVITY_FLOOR + ACTIVITY_BASE) * bands if readout.window_by == "energy" else 1
         total = readout.n_windows * decision.max_frames * frame
         yield said("activity", "n_windows times a segment's activity", 0, total, "uint32_t")
+    if decision.reject:  # the only class there is leads by all that fits
+        lead = int(scores[1].max() - scores[0].min()) if len(model.manifest.labels) > 1 else 2**32 - 1
+        yield Range("decision", "lead", "the best score's lead", 0, lead, "uint32_t", table="reject_margin")
 
 
 def _decision(model: Model) -> Iterator[Range]:

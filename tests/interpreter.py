@@ -67,7 +67,10 @@ def expected_tables(model: dict[str, Any], mel_weights: int) -> dict[str, tuple[
     if synapses > 0:
         tables |= {"delay_steps": ("U8", [neurons]), "recurrent_start": ("U32", [neurons + 1])}
         tables |= {"recurrent_target": ("U16", [synapses]), "recurrent_weight": ("I8", [synapses])}
-    tables |= {"readout_weight": ("I8", [readout["n_windows"], classes, neurons]), "bias": ("I32", [classes])}
+    packed, by_class = readout.get("weight_bits", 8) == 4, [readout["n_windows"], classes]
+    weights = ("U8", [*by_class, (neurons + 1) // 2]) if packed else ("I8", [*by_class, neurons])
+    tables |= {"readout_weight": weights, "bias": ("I32", [classes])}
+    tables |= {"reject_margin": ("U32", [1])} if model["decision"].get("reject", False) else {}
     return tables | ({"length_weight": ("I16", [classes])} if readout["length_feature"] else {})
 
 
@@ -184,12 +187,28 @@ def frontend(model: Model, samples: Row) -> Iterator[Row]:
         frame = band_levels(model, y[end : end + window])
         if entries["level"] == "running_peak":
             p_q8 = max(max(p_q8 - entries["release_q8"], 0), 256 * max(*frame, 80))
-            frame = levelled(frame, p_q8 >> 8, entries["range_gain"])
+            frame = levelled(frame, [p_q8 >> 8] * len(frame), entries["range_gain"])
         yield frame
 
 
-def levelled(frame: Row, peak: int, gain: int) -> Row:
-    return [max(255 - gain * (peak - b), 0) for b in frame]
+def levelled(frame: Row, peaks: Row, gain: int) -> Row:
+    return [max(255 - gain * (peak - b), 0) for b, peak in zip(frame, peaks, strict=True)]
+
+
+def level_segment(entries: dict[str, Any], frames: list[Row]) -> list[Row]:
+    bands, gain, share = entries["n_bands"], entries["range_gain"], entries.get("equalise_q8", 0)
+    peak = max((max(frame) for frame in frames), default=0)
+    peaks = [peak] * bands
+    if share and frames:
+        flat = [sum(levelled(frame, peaks, gain)) for frame in frames]
+        weights = [(max(total - 60 * bands, 0) + 20 * bands) >> 5 for total in flat]
+        columns = list(zip(*frames, strict=True))
+        sums = [sum(w * b for w, b in zip(weights, column, strict=True)) for column in columns]
+        mean = [16 * total // max(sum(weights), 1) for total in sums]
+        excess = [(share * (m - sum(mean) // bands)) >> 12 for m in mean]
+        top = max(max(column) - x for column, x in zip(columns, excess, strict=True))
+        peaks = [top + x for x in excess]
+    return [levelled(frame, peaks, gain) for frame in frames]
 
 
 # ---- 3. encoder: for each frame, the currents of its steps ----
@@ -281,18 +300,24 @@ def windows(model: Model, frames: list[Row]) -> list[int]:
 def close_window(model: Model, window: int, state: Row, scores: Row, taps: Taps) -> Row:
     """The scores, with those of one window's state added."""
     feature = [math.isqrt(x) if model["readout"]["transform"] == "sqrt" else x >> 8 for x in state]
-    first, neurons, added = window * len(scores) * len(state), len(state), []
+    packed, added = model["readout"].get("weight_bits", 8) == 4, []
+    width = (len(state) + 1) // 2 if packed else len(state)
     for c, score in enumerate(scores):
-        weights = model.tables["readout_weight"][first + c * neurons : first + (c + 1) * neurons]
+        first = (window * len(scores) + c) * width
+        weights = model.tables["readout_weight"][first : first + width]
+        if packed:
+            weights = [half - 8 for byte in weights for half in (byte % 16, byte // 16)][: len(state)]
         added.append(score + sum(w * x for w, x in zip(weights, feature, strict=True)))
     taps["readout.features"].append(feature)
     taps["readout.scores"].append(added)
     return added
 
 
-def decide(scores: Row, taps: Taps) -> None:
+def decide(model: Model, scores: Row, taps: Taps) -> None:
     taps["readout.scores"].append(scores)
-    taps["decision.class"].append([scores.index(max(scores))])
+    best, *others = sorted(scores, reverse=True)
+    rejected = model["decision"].get("reject", False) and others and best - others[0] < model.tables["reject_margin"][0]
+    taps["decision.class"].append([-2 if rejected else scores.index(best)])
 
 
 def traces(model: Model, spikes: list[Row]) -> list[Row]:
@@ -317,13 +342,13 @@ def read_segment(model: Model, frames: list[Row], spikes: list[Row], taps: Taps)
     if model["readout"]["length_feature"]:
         length = min(len(frames), 255)
         scores = [x + length * w for x, w in zip(scores, model.tables["length_weight"], strict=True)]
-    decide(scores, taps)
+    decide(model, scores, taps)
 
 
 def read_live(model: Model, spikes: list[Row], taps: Taps) -> None:
     trace, every = traces(model, spikes), model["decision"]["every_frames"]
     for state in [*trace[every::every], trace[-1]]:  # the last one is that of lsm_end
-        decide(close_window(model, 0, state, model.tables["bias"], taps), taps)
+        decide(model, close_window(model, 0, state, model.tables["bias"], taps), taps)
 
 
 # ---- 6. decision ----
@@ -336,8 +361,7 @@ def run(model: Model, samples: Row) -> Taps:
     taps["frontend.frame"] = list(frontend(model, samples))
     frames = taps["frontend.frame"] if live else taps["frontend.frame"][: model["decision"]["max_frames"]]
     if model["frontend"]["level"] == "segment_peak":
-        peak = max((max(frame) for frame in frames), default=0)
-        frames = [levelled(frame, peak, model["frontend"]["range_gain"]) for frame in frames]
+        frames = level_segment(model["frontend"], frames)
     taps["frontend.level"] = frames
     currents = list((encode_current if model["encoder"]["kind"] == "current" else encode_delta)(model, frames))
     taps["encoder.current"] = [row for steps in currents for row in steps]

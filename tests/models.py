@@ -17,8 +17,8 @@ LABELS: Final = ("yes", "no", "stop")
 SMALL: Final[dict[str, dict[str, Any]]] = {
     "dataset": {"path": "."},
     "frontend": {"window_samples": 128, "n_bands": 8},
-    "encoder": {"kind": "current", "n_taps": 4, "max_delay_frames": 3},
-    "reservoir": {"n_neurons": 20},
+    "encoder": {"kind": "current", "n_taps": 4, "max_delay_frames": 3, "spans": "fixed", "bands": "any"},
+    "reservoir": {"n_neurons": 20, "refractory_steps": 1, "leak_shift": [3, 4]},
     "readout": {},
     "decision": {"max_segment_ms": 240.0},
 }
@@ -36,6 +36,8 @@ def small_config(*, name: str = "small", seed: int = 1, **sections: Mapping[str,
     for section in {**SMALL, **sections}:
         base, over = SMALL.get(section, {}), sections.get(section, {})
         laid[section] = dict(over) if over.get("kind", base.get("kind")) != base.get("kind") else {**base, **over}
+    if "leak_q15" in laid["reservoir"]:
+        del laid["reservoir"]["leak_shift"]
     return parse_config({"name": name, "seed": seed, **laid}, "small.yaml")
 
 
@@ -57,9 +59,10 @@ def small_model(
         name: rng.integers(low, high, model[name].shape)
         for name, low, high in [
             ("threshold", 100, 3000),
-            ("readout_weight", -127, 128),
+            ("readout_weight", *((-127, 128) if model.manifest.readout.weight_bits == 8 else (0, 256))),
             ("bias", -100_000, 100_000),
             ("length_weight", -2000, 2000),
+            ("reject_margin", 0, 30_000),
         ]
         if name in model.tables
     }

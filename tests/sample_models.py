@@ -16,9 +16,11 @@ SETTINGS: Final[dict[str, dict[str, Any]]] = {
     "segment": {
         "encoder": {"kind": "current", "shift": 0, "max_delay_frames": 12},
         "reservoir": {"n_neurons": 45, "refractory_steps": 0},
+        "readout": {"weight_bits": 4},
+        "decision": {"max_segment_ms": 240.0, "reject_error": 0.05},
     },
     "endpointer": {
-        "frontend": {"window_samples": 512, "n_bands": 20, "range_db": 24},
+        "frontend": {"window_samples": 512, "n_bands": 20, "range_db": 24, "equalise": 0.75},
         "encoder": {"kind": "current", "max_delay_frames": 0, "n_taps": 16, "shift": 7},
         "reservoir": {
             "n_neurons": 64,

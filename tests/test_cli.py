@@ -85,6 +85,32 @@ def test_leave_one_group_out_names_every_group(copy: Path) -> None:
     assert np.isclose(np.mean(list(result["groups"].values())), result["accuracy_quantised"])
 
 
+def test_evaluate_finds_what_train_found(workspace: Path) -> None:
+    done = run("evaluate", "--json", cwd=workspace)
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    trained = json.loads((workspace / "train.json").read_text())
+    assert result["accuracy"] == trained["accuracy_quantised"]
+    assert result["digest"] == trained["digest"]
+    assert {"classes", "confusion", "robustness", "liquid", "advice"} <= set(result)
+    assert {"white_noise", "babble", "gain", "near_silence_before", "flipped_bits"} <= set(result["robustness"])
+    assert {"firing", "memory", "fading", "branching", "ranks", "separation", "windows"} == set(result["liquid"])
+
+
+def test_evaluate_can_be_a_gate(workspace: Path, tmp_path: Path) -> None:
+    command = ("evaluate", str(workspace / "tiny.lsm"), "--data", str(workspace / "words"), "--quick", "--at-least")
+    good = run(*command, "5", cwd=tmp_path)
+    assert good.returncode == 0, good.stderr
+    assert "white noise" in good.stdout
+    bad = run(*command, "100", cwd=tmp_path)
+    accuracy = json.loads((workspace / "train.json").read_text())["accuracy_quantised"]
+    assert bad.returncode == (0 if accuracy == 1 else 1)
+    assert bad.stdout == good.stdout
+    if accuracy < 1:
+        assert f"accuracy {100 * accuracy:.1f} % is below 100 %" in bad.stderr
+    assert run(*command, "101", cwd=tmp_path).returncode == 2
+
+
 def test_generate_twice_gives_the_same_bytes(copy: Path) -> None:
     results = []
     for _ in range(2):
@@ -207,6 +233,12 @@ def broken_copy(folder: Path, name: str) -> list[str]:
             return ["train", "tiny.yaml", "--split", "halves"]
         case "not built yet":
             return ["verify", "--board", "nucleo_f446re"]
+        case "recordings gone":
+            (folder / "words").rename(folder / "elsewhere")
+            return ["evaluate", "tiny.lsm"]
+        case "other words":
+            (folder / "words" / "yes").rename(folder / "words" / "no")
+            return ["evaluate"]
     return ["train", "tiny.yaml"]
 
 
@@ -229,6 +261,8 @@ def broken_copy(folder: Path, name: str) -> list[str]:
         ("two models", "other.lsm, tiny.lsm"),
         ("unknown split", "leave-one-group-out"),
         ("not built yet", "lsm-edge generate --board nucleo_f446re"),
+        ("recordings gone", "words: no such folder (dataset.path; --data DIR"),
+        ("other words", "words: holds no, stop; tiny.lsm knows stop, yes: --data DIR"),
     ],
 )
 def test_wrong_input_is_named_and_nothing_is_lost(copy: Path, name: str, says: str) -> None:
@@ -244,7 +278,7 @@ def test_wrong_input_is_named_and_nothing_is_lost(copy: Path, name: str, says: s
 
 
 def test_every_command_has_help() -> None:
-    for command in ("train", "generate", "build", "verify", "boards"):
+    for command in ("train", "evaluate", "generate", "build", "verify", "boards"):
         done = run(command, "--help", cwd=EXAMPLES)
         assert done.returncode == 0
         assert "--json" in done.stdout

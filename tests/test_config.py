@@ -21,10 +21,15 @@ SAID = [
     # Misspelt keys, at every depth.
     ({"frontnd": {}}, "frontnd: unknown key; did you mean frontend?"),
     ({"frontend": {"sample_rate": 8000}}, "frontend.sample_rate: unknown key; did you mean"),
-    ({"zzz": 1}, "zzz: unknown key; allowed: dataset, decision, encoder, frontend, name, readout, reservoir, seed"),
+    ({"zzz": 1},
+     "zzz: unknown key; allowed: augment, dataset, decision, encoder, frontend, name, readout, reservoir, search"),
     ({"encoder": {"kind": "delta", "dleta": 3}}, "encoder.dleta: unknown key; did you mean delta?"),
     ({"encoder": {"kind": "delta", "n_taps": 3}}, "encoder.n_taps: unknown key"),
     ({"encoder": {"kind": "current", "delta": 3}}, "encoder.delta: unknown key"),
+    ({"encoder": {"kind": "current", "spans": "log"}}, "encoder.spans: input should be 'fixed' or 'log_uniform'"),
+    ({"encoder": {"kind": "current", "bands": "one"}}, "encoder.bands: input should be 'any' or 'few' (got 'one')"),
+    ({"encoder": {"kind": "current", "max_delay_frames": 1024}},
+     "encoder.max_delay_frames: input should be less than or equal to 1023 (got 1024)"),
     ({"reservoir": {"topology": {"kind": "maass", "reech": 3}}},
      "reservoir.topology.reech: unknown key; did you mean reach?"),
     ({"dataset": {"path": ".", "split": {"kind": "pattern", "tset": "a", "test": "a"}}},
@@ -33,6 +38,8 @@ SAID = [
      "dataset.index.label_colum: unknown key; did you mean label_column?"),
     ({"decision": {"endpointer": {"onset_mss": 3}}},
      "decision.endpointer.onset_mss: unknown key; did you mean onset_ms?"),
+    ({"augment": {"noise": {"kinds": ["white"], "snr": [0, 30]}}},
+     "augment.noise.snr: unknown key; did you mean snr_db?"),
     # Missing.
     ({"dataset": {}}, "dataset.path: missing"),
     ({"encoder": {}}, "encoder.kind: missing"),
@@ -65,7 +72,22 @@ SAID = [
     ({"dataset": {"path": ".", "pattern": "("}}, "dataset.pattern: is not a regular expression: missing )"),
     ({"dataset": {"path": ".", "split": {"kind": "pattern", "test": "("}}},
      "dataset.split.test: is not a regular expression"),
+    ({"augment": {"copies": 17}}, "augment.copies: input should be less than or equal to 16 (got 17)"),
+    ({"augment": {"speed": [1.1]}}, "augment.speed: list should have at least 2 items"),
+    ({"augment": {"speed": [0.9, 3]}}, "augment.speed.1: input should be less than or equal to 2 (got 3)"),
+    ({"augment": {"noise": {"kinds": ["brown"]}}}, "augment.noise.kinds.0: input should be 'none', 'white', 'pink'"),
+    ({"readout": {"weight_bits": 5}}, "readout.weight_bits: input should be 8 or 4 (got 5)"),
+    ({"readout": {"solver": "svn"}}, "readout.solver: input should be 'ridge', 'logistic', 'svm', 'lda' or"),
+    ({"decision": {"reject_error": 1}}, "decision.reject_error: input should be less than 1 (got 1)"),
     # Settings that contradict each other.
+    ({"readout": {"solver": "lda", "strengths": [0.1, 3]}},
+     "readout.strengths: solver lda shrinks by a share; 3.0 is more than 1"),
+    ({"reservoir": {"n_candidates": 100}}, "reservoir.n_candidates: 256 neurons cannot be kept of 100"),
+    ({"reservoir": {"n_candidates": 512, "topology": {"kind": "random"}}},
+     "reservoir.n_candidates: others listen to a recurrent neuron"),
+    ({"augment": {"gain_db": [0, -20]}}, "augment.gain_db: is a range [low, high]; low must be at most high"),
+    ({"augment": {"noise": {"kinds": ["folder"]}}}, "augment.noise.kinds: folder and noise.folder"),
+    ({"augment": {"noise": {"kinds": ["pink"], "folder": "hum"}}}, "augment.noise.kinds: folder and noise.folder"),
     ({"frontend": {"hop_ms": 8.1234}}, "frontend.hop_ms: 8.1234 ms is not a whole number of samples at 8000 Hz"),
     ({"frontend": {"hop_ms": 16, "sample_hz": 48000}}, "frontend.hop_ms: 768 samples a hop do not fit a window of 256"),
     ({"frontend": {"low_hz": 5000}}, "frontend.low_hz: 5000.0 must be below high_hz (3900.0)"),
@@ -190,7 +212,7 @@ ANYTHING = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
     max_leaves=5,
 )
-SECTIONS = ["name", "seed", "dataset", "frontend", "encoder", "reservoir", "readout", "decision"]
+SECTIONS = ["name", "seed", "dataset", "frontend", "encoder", "reservoir", "readout", "decision", "augment"]
 KEYS = ["kind", "path", "split", "pattern", "index", "channel", "topology", "delta", "endpointer", "leak_q15", "hop_ms"]
 
 

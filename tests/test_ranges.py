@@ -142,6 +142,7 @@ JUSTIFIED = {
     "n_frames": "decision.n_frames",
     "at": "decision.n_frames",
     "window_frames": "decision.n_frames",
+    "peaks": "frontend.band_peak",
     "peak_q8": "frontend.peak_q8",
     "floor_q8": "decision.floor_q8",
     "run": "decision.run",

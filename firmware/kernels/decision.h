@@ -18,6 +18,20 @@ LSM_KERNEL int32_t classify(const int32_t *scores, size_t n_classes)
     return (int32_t)best;
 }
 
+/* By how much `best` leads all other scores; nobody leads more than the only one. */
+LSM_KERNEL uint32_t lead_of(const int32_t *scores, size_t n_classes, int32_t best)
+{
+    uint32_t lead = UINT32_MAX;
+    size_t c;
+    for (c = 0; c < n_classes; c++) {
+        uint32_t over = (uint32_t)scores[best] - (uint32_t)scores[c];
+        if (c != (size_t)best && over < lead) {
+            lead = over;
+        }
+    }
+    return lead;
+}
+
 /* The noise floor of the end-pointer: down at once, up by rise_q8 a frame.
  * floor_q8 <= 65280. */
 LSM_KERNEL uint16_t follow_floor(uint16_t floor_q8, uint8_t loudness, uint16_t rise_q8)

@@ -21,6 +21,26 @@ LSM_KERNEL void encode_current(int16_t *current, const uint8_t *oldest, const ui
     }
 }
 
+/* current, early in a segment: of the bytes that taps reach the first n_missing
+ * lie before its start. They are zero and are not kept; heard points at the rest. */
+LSM_KERNEL void encode_early(int16_t *current, const uint8_t *heard, size_t n_missing, const uint16_t *tap_offset,
+                             const int8_t *tap_weight, size_t n_neurons, size_t n_taps, uint32_t shift)
+{
+    size_t n;
+    size_t k;
+    for (n = 0; n < n_neurons; n++) {
+        int32_t total = 0;
+        for (k = 0; k < n_taps; k++) {
+            size_t offset = *tap_offset++;
+            int8_t weight = *tap_weight++;
+            if (offset >= n_missing) {
+                total += weight * (int32_t)heard[offset - n_missing];
+            }
+        }
+        current[n] = saturate_int16(total >> shift);
+    }
+}
+
 /* Add the weights of one source's synapses to the currents of their targets. */
 LSM_KERNEL void deliver(int16_t *current, const uint16_t *target, const int8_t *weight, size_t first, size_t end)
 {

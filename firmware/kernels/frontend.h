@@ -7,6 +7,8 @@
 #define LEVEL_OFFSET_Q8 (-320)
 #define LEVEL_SHIFT     5
 #define PEAK_FLOOR      80U /* the running peak of silence */
+#define ACTIVITY_FLOOR  60U
+#define ACTIVITY_BASE   20U
 
 /* A complex point is one word: real part in the low half, imaginary in the high. */
 LSM_KERNEL int32_t real_of(uint32_t point)
@@ -164,13 +166,98 @@ LSM_KERNEL uint8_t loudest_of(const uint8_t *levels, size_t n_levels)
     return loudest;
 }
 
-/* Levels relative to a peak, in place; the peak becomes 255. peak >= levels[i]. */
+/* What the bytes of a frame weigh, given their sum; at most 215 * n_bands. */
+LSM_KERNEL uint32_t energy_of(uint32_t sum, size_t n_bands)
+{
+    uint32_t floor_sum = ACTIVITY_FLOOR * (uint32_t)n_bands;
+    return (sum > floor_sum ? sum - floor_sum : 0U) + ACTIVITY_BASE * (uint32_t)n_bands;
+}
+
+/* What a levelled frame weighs in dividing its segment into windows of equal
+ * energy. */
+LSM_KERNEL uint32_t activity_of(const uint8_t *frame, size_t n_bands)
+{
+    uint32_t sum = 0;
+    size_t band;
+    for (band = 0; band < n_bands; band++) {
+        sum += frame[band];
+    }
+    return energy_of(sum, n_bands);
+}
+
+/* A level under its peak, which becomes 255. peak >= level. */
+LSM_KERNEL uint8_t level_under(int32_t peak, uint8_t level, int32_t gain)
+{
+    int32_t under = 255 - gain * (peak - level);
+    return (uint8_t)(under < 0 ? 0 : under);
+}
+
+/* A segment's frames -> the level, for each band, that becomes 255, when bands
+ * are lowered by equalise_q8 / 256 of what they hold above the mean of all bands;
+ * active frames count for more. sums: room for n_bands, each at most
+ * 215 * 255 * 4095 < 2^28. 0 <= peaks[band] <= 511, none below a level of its band. */
+LSM_KERNEL void band_peaks(int16_t *peaks, uint32_t *sums, const uint8_t *frames, size_t n_frames, size_t n_bands,
+                           int32_t gain, int32_t equalise_q8)
+{
+    int32_t peak = loudest_of(frames, n_frames * n_bands);
+    int32_t mean_q4 = 0;
+    uint32_t total = 0;
+    size_t band;
+    size_t t;
+    for (band = 0; band < n_bands; band++) {
+        peaks[band] = 0;
+        sums[band] = 0;
+    }
+    for (t = 0; t < n_frames; t++) {
+        const uint8_t *frame = &frames[t * n_bands];
+        uint32_t weight = 0;
+        for (band = 0; band < n_bands; band++) {
+            weight += level_under(peak, frame[band], gain);
+        }
+        weight = energy_of(weight, n_bands) >> 5;
+        total += weight;
+        for (band = 0; band < n_bands; band++) {
+            sums[band] += weight * frame[band];
+            if (frame[band] > peaks[band]) {
+                peaks[band] = frame[band];
+            }
+        }
+    }
+    for (band = 0; band < n_bands; band++) {
+        sums[band] = 16U * sums[band] / (total > 0U ? total : 1U);
+        mean_q4 += (int32_t)sums[band];
+    }
+    mean_q4 /= (int32_t)n_bands; /* neither is negative */
+    peak = INT16_MIN;
+    for (band = 0; band < n_bands; band++) {
+        int32_t excess = (equalise_q8 * ((int32_t)sums[band] - mean_q4)) >> 12;
+        if (peaks[band] - excess > peak) {
+            peak = peaks[band] - excess;
+        }
+    }
+    for (band = 0; band < n_bands; band++) {
+        peaks[band] = (int16_t)(peak + ((equalise_q8 * ((int32_t)sums[band] - mean_q4)) >> 12));
+    }
+}
+
+/* A segment's frames under the peak of each band, in place. */
+LSM_KERNEL void level_by_band(uint8_t *frames, size_t n_frames, const int16_t *peaks, size_t n_bands, int32_t gain)
+{
+    size_t band;
+    size_t t;
+    for (t = 0; t < n_frames; t++) {
+        for (band = 0; band < n_bands; band++) {
+            frames[t * n_bands + band] = level_under(peaks[band], frames[t * n_bands + band], gain);
+        }
+    }
+}
+
+/* Levels relative to a peak, in place. peak >= levels[i]. */
 LSM_KERNEL void level_by_peak(uint8_t *levels, size_t n_levels, uint8_t peak, int32_t gain)
 {
     size_t i;
     for (i = 0; i < n_levels; i++) {
-        int32_t level = 255 - gain * (peak - levels[i]);
-        levels[i] = (uint8_t)(level < 0 ? 0 : level);
+        levels[i] = level_under(peak, levels[i], gain);
     }
 }
 

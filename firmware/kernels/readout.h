@@ -4,22 +4,6 @@
 
 #include "fixed.h"
 
-#define ACTIVITY_FLOOR 60U
-#define ACTIVITY_BASE  20U
-
-/* What a levelled frame weighs in dividing its segment into windows of equal
- * energy; at most 215 * n_bands. */
-LSM_KERNEL uint32_t activity_of(const uint8_t *frame, size_t n_bands)
-{
-    uint32_t floor_sum = ACTIVITY_FLOOR * (uint32_t)n_bands;
-    uint32_t sum = 0;
-    size_t band;
-    for (band = 0; band < n_bands; band++) {
-        sum += frame[band];
-    }
-    return (sum > floor_sum ? sum - floor_sum : 0U) + ACTIVITY_BASE * (uint32_t)n_bands;
-}
-
 /* A leaky spike trace, once a frame. trace_gain is such that it stays below 2^16. */
 LSM_KERNEL uint16_t trace_step(uint16_t trace, uint16_t count, uint16_t leak_q15, uint16_t gain)
 {
@@ -43,6 +27,28 @@ LSM_KERNEL void add_scores(int32_t *scores, const uint8_t *features, const int8_
         int32_t sum = 0;
         for (n = 0; n < n_neurons; n++) {
             sum += *weight++ * (int32_t)features[n];
+        }
+        scores[c] += sum;
+    }
+}
+
+/* The same with weights of 4 bits, two a byte, each plus 8, the even neuron's
+ * in the low half: |sum| <= n_neurons * 255 * 8. */
+LSM_KERNEL void add_packed_scores(int32_t *scores, const uint8_t *features, const uint8_t *weight, size_t n_classes,
+                                  size_t n_neurons)
+{
+    size_t c;
+    size_t n;
+    for (c = 0; c < n_classes; c++) {
+        int32_t sum = 0;
+        for (n = 0; n + 1U < n_neurons; n += 2U) {
+            sum += ((int32_t)(*weight & 15U) - 8) * (int32_t)features[n];
+            sum += ((int32_t)(*weight >> 4) - 8) * (int32_t)features[n + 1U];
+            weight++;
+        }
+        if (n < n_neurons) {
+            sum += ((int32_t)(*weight & 15U) - 8) * (int32_t)features[n];
+            weight++;
         }
         scores[c] += sum;
     }

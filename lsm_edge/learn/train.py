@@ -15,17 +15,15 @@ from numpy.typing import NDArray
 
 from lsm_edge.config import Config
 from lsm_edge.dataset import Fold, Recordings, load_recordings, split_recordings
-from lsm_edge.errors import DataError
 from lsm_edge.learn.ablate import band_features
-from lsm_edge.learn.calibrate import calibrate
-from lsm_edge.learn.fit import fit_linear, quantise, state_features
-from lsm_edge.learn.liquid import Liquid, liquid_for
-from lsm_edge.learn.wire import draft
+from lsm_edge.learn.fit import fit_linear
+from lsm_edge.learn.recurrence import Recurrence, weigh, without_recurrence
+from lsm_edge.learn.trainer import Trainer
 from lsm_edge.model import Model
+from lsm_edge.stages.decision import REJECTED
 from lsm_edge.target.context import context_bytes
 
 Stage = Callable[[str, int | None], AbstractContextManager[Callable[[int, int], None]]]
-Frames = list[NDArray[np.uint8]]
 
 
 @dataclass(frozen=True)
@@ -40,6 +38,9 @@ class FoldResult:
     accuracy_quantised: float
     ablations: dict[str, float]
     strength: float
+    recognised: NDArray[np.bool_] = field(repr=False)  # of the test part, integers end to end
+    rejected: NDArray[np.bool_] = field(repr=False)  # of the test part: recognised or not, the firmware says nothing
+    recognised_alone: NDArray[np.bool_] | None = field(repr=False)  # without recurrence, if there is any
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,7 @@ class Training:
     seconds: float
     implementation: str
     test: NDArray[np.intp] = field(repr=False)  # the recordings that verification replays
+    recurrence: Recurrence | None  # what it adds and costs; None without it
 
     @property
     def accuracy_float(self) -> float:
@@ -62,6 +64,19 @@ class Training:
     def accuracy_quantised(self) -> float:
         """Mean over folds, integers end to end."""
         return float(np.mean([fold.accuracy_quantised for fold in self.folds]))
+
+    @property
+    def rejection(self) -> dict[str, float] | None:
+        """Of all test recordings, what share is rejected; of those accepted, what share is wrong. None if none can be.
+
+        Accuracies count every answer, rejected or not.
+        """
+        if not self.model.manifest.decision.reject:
+            return None
+        rejected = np.concatenate([fold.rejected for fold in self.folds])
+        wrong = ~np.concatenate([fold.recognised for fold in self.folds])
+        error = float(wrong[~rejected].mean()) if not rejected.all() else 0.0
+        return {"rejected": float(rejected.mean()), "error_of_accepted": error}
 
     @property
     def context_bytes(self) -> int:
@@ -94,95 +109,66 @@ def train(config: Config, *, root: Path, data: Path | None = None, stage: Stage 
             config.dataset, root=root, folder=data, sample_hz=config.frontend.sample_hz, progress=tick
         )
         folds = split_recordings(recordings, config.dataset, config.seed)
-    short = [clip.path for clip in recordings.clips if len(clip.samples) < config.frontend.hop_samples]
-    if short:
-        hop_ms = config.frontend.hop_ms
-        raise DataError(f"{short[0]}: is shorter than one hop ({hop_ms} ms); {len(short)} such recordings")
-    liquid, implementation = liquid_for(draft(config, recordings.labels))
     with stage("frontend", len(recordings.clips)) as tick:
-        frames = liquid.hear([clip.samples for clip in recordings.clips], tick)
-    plain = band_features(liquid.model, frames)
+        trainer = Trainer(config, recordings, progress=tick, root=root)
+    plain = band_features(trainer.liquid.model, trainer.frames)
+    alone = None
+    if config.reservoir.topology.kind != "none":
+        alone = Trainer(without_recurrence(config), recordings, frames=trainer.frames, root=root)
     results = []
     with stage("train and test", len(folds)) as tick:
         for fold in folds:
-            results.append(_run_fold(config, liquid, recordings, frames, plain, fold))
+            results.append(_run_fold(trainer, alone, plain, fold))
             tick(len(results), len(folds))
-    everything = np.arange(len(frames))
     if len(folds) == 1:
         model, test = results[0].model, folds[0].test
     else:
+        test = np.arange(len(recordings))
         with stage("train on everything", None):
-            liquid, model = _ready(config, liquid, recordings, frames, everything)
-            model = _fit(config, liquid, recordings, frames, everything)[0]
-            test = everything
+            model = trainer.fit(test).model
+    recurrence = None
+    if alone is not None:
+        recognised = [fold.recognised_alone for fold in results if fold.recognised_alone is not None]
+        both = np.concatenate([fold.recognised for fold in results]), np.concatenate(recognised)
+        recurrence = weigh(model, trainer.frames, *both)
     provenance = _provenance(config, root, data)
     model = Model(model.manifest, model.tables, provenance)
-    return Training(model, results, recordings, time.monotonic() - started, implementation, test)
+    seconds = time.monotonic() - started
+    return Training(model, results, recordings, seconds, trainer.implementation, test, recurrence)
 
 
-def _ready(
-    config: Config, liquid: Liquid, recordings: Recordings, frames: Frames, train: NDArray[np.intp]
-) -> tuple[Liquid, Model]:
-    """A calibrated liquid: first without recurrence, then, scaled by the thresholds found, with it."""
-    heard = [frames[i] for i in train]
-    liquid.load(draft(config, recordings.labels))
-    model = calibrate(config, liquid, heard)
-    if config.reservoir.topology.kind == "none":
-        return liquid, model
-    unit = config.reservoir.recurrent_gain * float(np.median(model["threshold"]))
-    recurrent, _ = liquid_for(draft(config, recordings.labels, recurrent_unit=unit))
-    return recurrent, calibrate(config, recurrent, heard)
-
-
-def _fit(
-    config: Config, liquid: Liquid, recordings: Recordings, frames: Frames, train: NDArray[np.intp]
-) -> tuple[Model, NDArray[np.int64], Any]:
-    """Fit and quantise the readout on `train`; returns the model, everybody's feature rows, and the float readout."""
-    stirred = liquid.stir(frames)
-    longest = liquid.model.manifest.decision.max_frames
-    n_frames = np.array([min(len(segment), longest) for segment in frames])
-    rows = state_features(stirred.features, n_frames, config.readout)
-    linear = fit_linear(rows[train], recordings.targets[train], _groups(recordings, train), config.readout)
-    model = quantise(liquid.model, linear)
-    liquid.load(model)
-    return model, rows, linear
-
-
-def _run_fold(
-    config: Config,
-    liquid: Liquid,
-    recordings: Recordings,
-    frames: Frames,
-    plain: dict[str, NDArray[np.float64]],
-    fold: Fold,
-) -> FoldResult:
-    liquid, _ = _ready(config, liquid, recordings, frames, fold.train)
-    model, rows, linear = _fit(config, liquid, recordings, frames, fold.train)
-    truth = recordings.targets[fold.test]
-    heard = liquid.stir([frames[i] for i in fold.test]).classes
+def _run_fold(trainer: Trainer, alone: Trainer | None, plain: dict[str, NDArray[np.float64]], fold: Fold) -> FoldResult:
+    fitted = trainer.fit(fold.train)
+    targets, groups = trainer.recordings.targets, trainer.groups(fold.train)
     ablations = {}
-    groups = _groups(recordings, fold.train)
     for name, features in plain.items():
-        ablation = fit_linear(features[fold.train], recordings.targets[fold.train], groups, config.readout)
-        ablations[name] = float((ablation.predict(features[fold.test]) == truth).mean())
+        ablation = fit_linear(features[fold.train], targets[fold.train], groups, trainer.config.readout)
+        ablations[name] = float((ablation.predict(features[fold.test]) == targets[fold.test]).mean())
+    stirred = trainer.stir(fitted, fold.test)
+    recognised = stirred.best == targets[fold.test]
+    recognised_alone = None
+    if alone is not None:
+        recognised_alone = alone.classify(alone.fit(fold.train), fold.test) == targets[fold.test]
     return FoldResult(
         name=fold.name,
-        model=model,
+        model=fitted.model,
         n_train=len(fold.train),
         n_test=len(fold.test),
-        accuracy_float=float((linear.predict(rows[fold.test]) == truth).mean()),
-        accuracy_quantised=float((heard == truth).mean()),
+        accuracy_float=float((fitted.linear.predict(trainer.features(fitted, fold.test)) == targets[fold.test]).mean()),
+        accuracy_quantised=float(recognised.mean()),
         ablations=ablations,
-        strength=linear.strength,
+        strength=fitted.strength,
+        recognised=recognised,
+        rejected=stirred.classes == REJECTED,
+        recognised_alone=recognised_alone,
     )
 
 
-def _groups(recordings: Recordings, part: NDArray[np.intp]) -> NDArray[Any] | None:
-    groups = [recordings.groups[i] for i in part]
-    return None if None in groups else np.array(groups)
-
-
 def _provenance(config: Config, root: Path, data: Path | None) -> dict[str, Any]:
-    """How to find the recordings again; not part of the digest."""
+    """How to find the recordings, and what else the config names, again; not part of the digest."""
     folder = Path(data) if data is not None else root / config.dataset.path
-    return {"config": config.model_dump(mode="json"), "data": Path(os.path.relpath(folder)).as_posix()}
+    return {
+        "config": config.model_dump(mode="json"),
+        "data": Path(os.path.relpath(folder)).as_posix(),
+        "root": Path(os.path.relpath(root)).as_posix(),
+    }

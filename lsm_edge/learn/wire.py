@@ -1,7 +1,6 @@
 """A config and a seed -> an untrained model: every fixed table is drawn, thresholds and readout are blank.
 
-Topologies follow W. Maass, T. Natschläger, H. Markram, Neural Computation 14 (2002) 2531 (the grid), and
-A. Dempster, D. Schmidt, G. Webb, KDD (2021) (zero-sum taps as random convolution kernels).
+The grid follows W. Maass, T. Natschläger, H. Markram, Neural Computation 14 (2002) 2531.
 """
 
 from __future__ import annotations
@@ -15,8 +14,10 @@ from lsm_edge.config import Config, Frontend
 from lsm_edge.errors import ConfigError
 from lsm_edge.fixed import INT16_MAX
 from lsm_edge.learn.draw import Draw
+from lsm_edge.learn.kernels import draw_kernels
 from lsm_edge.model import Decision, Encoder, Endpointer, Manifest, Model, Readout, Reservoir, Table
 from lsm_edge.model import Frontend as FrontendIntegers
+from lsm_edge.stages.readout import pack_weights
 
 Floats = NDArray[np.float64]
 
@@ -60,10 +61,13 @@ def draft(config: Config, labels: Sequence[str], *, recurrent_unit: float = 0.0)
         max_delay_steps=config.reservoir.max_delay_steps if n_synapses else 0,
     )
     readout = _readout(config)
-    tables["readout_weight"] = np.zeros((readout.n_windows, len(labels), n), np.int8)
+    weightless = np.zeros((readout.n_windows, len(labels), n), np.int8)
+    tables["readout_weight"] = weightless if readout.weight_bits == 8 else pack_weights(weightless)
     if readout.length_feature:
         tables["length_weight"] = np.zeros(len(labels), np.int16)
     tables["bias"] = np.zeros(len(labels), np.int32)
+    if config.decision.reject_error is not None:
+        tables["reject_margin"] = np.zeros(1, np.uint32)
     manifest = Manifest(
         name=config.name,
         labels=tuple(labels),
@@ -129,11 +133,7 @@ def _mel(hz: Floats | float) -> Floats:
 def _wire_encoder(config: Config, draw: Draw) -> tuple[Encoder, dict[str, Table]]:
     n, bands, encoder = config.reservoir.n_neurons, config.frontend.n_bands, config.encoder
     if encoder.kind == "current":
-        positions = (encoder.max_delay_frames + 1) * bands
-        if encoder.n_taps > positions:
-            raise ConfigError(f"encoder.n_taps: {encoder.n_taps} taps, but only {positions} pairs of band and delay")
-        offsets = np.array([draw.subset(positions, encoder.n_taps) for _ in range(n)])
-        weights = np.array([zero_sum(draw.normal(encoder.n_taps), encoder.norm) for _ in range(n)])
+        offsets, weights = draw_kernels(encoder, bands, n, draw)
         integers = Encoder(
             kind="current", shift=encoder.shift, n_taps=encoder.n_taps, max_delay_frames=encoder.max_delay_frames,
             delta=0, n_synapses=0,
@@ -157,18 +157,6 @@ def _wire_encoder(config: Config, draw: Draw) -> tuple[Encoder, dict[str, Table]
         delta=encoder.delta, n_synapses=n_synapses,
     )  # fmt: skip
     return integers, tables
-
-
-def zero_sum(drawn: Floats, norm: int) -> NDArray[np.int64]:
-    """Integers near `drawn` scaled to a Euclidean norm of about `norm`, that sum to exactly zero and fit int8."""
-    centred = drawn - drawn.mean()
-    scaled = np.clip(centred * norm / np.sqrt((centred**2).sum()), -120, 120)
-    whole: NDArray[np.int64] = np.round(scaled).astype(np.int64)
-    while whole.sum():
-        sign = int(np.sign(whole.sum()))
-        worst = int(np.argmax(sign * (whole - scaled)))
-        whole[worst] -= sign
-    return whole
 
 
 def wire_recurrent(config: Config, draw: Draw) -> Floats:
@@ -224,6 +212,7 @@ def _frontend(config: Config) -> FrontendIntegers:
         level=frontend.level,
         range_gain={96: 1, 48: 2, 24: 4}[frontend.range_db],  # type: ignore[arg-type]
         release_q8=max(round(256 * frontend.release_db_per_s * frame_s / LEVEL_DB), 1),
+        equalise_q8=round(256 * frontend.equalise),
     )
 
 
@@ -239,6 +228,7 @@ def _readout(config: Config) -> Readout:
         length_feature=readout.length_feature,
         trace_leak_q15=leak if is_trace else 0,
         trace_gain=(65535 * (32768 - leak)) // (32768 * steps) if is_trace else 0,
+        weight_bits=readout.weight_bits,
     )
 
 
@@ -265,4 +255,5 @@ def _decision(config: Config) -> Decision:
         every_frames=max(round(config.decision.every_ms / hop_ms), 1),
         max_frames=max_frames,
         endpointer=endpointer,
+        reject=config.decision.reject_error is not None,
     )

@@ -10,10 +10,16 @@ import numpy as np
 from lsm_edge.fixed import Ints
 from lsm_edge.model import Model
 
+REJECTED = -2  # the class of a decision whose best score does not lead by enough
 
-def classify(scores: Ints) -> Ints:
-    """Index of the highest score, the lowest index on a tie: shape (clips, classes) -> (clips,)."""
-    return np.asarray(np.argmax(scores, axis=-1))
+
+def classify(model: Model, scores: Ints) -> Ints:
+    """Index of the highest score, the lowest index on a tie, or `REJECTED`: shape (clips, classes) -> (clips,)."""
+    best = np.argmax(scores, axis=-1)
+    if not model.manifest.decision.reject or scores.shape[-1] == 1:
+        return np.asarray(best)
+    ranked = np.sort(scores, axis=-1)
+    return np.where(ranked[..., -1] - ranked[..., -2] < int(model["reject_margin"][0]), REJECTED, best)
 
 
 def segments_of(model: Model, frames: Ints) -> list[tuple[int, int]]:

@@ -17,6 +17,9 @@ from lsm_edge.model import Model
 LEVEL_OFFSET_Q8: Final = -320
 LEVEL_SHIFT: Final = 5
 PEAK_FLOOR: Final = 80  # the running peak of silence, about 66 dB below full scale: noise below it is not blown up
+# A frame weighs what its bands hold above 60 on average, plus 20, so that silence does not weigh nothing.
+ACTIVITY_FLOOR: Final = 60
+ACTIVITY_BASE: Final = 20
 
 
 def emphasise(samples: Ints) -> Ints:
@@ -125,9 +128,30 @@ def band_power(model: Model, power: Ints) -> Ints:
 
 
 def level_by_segment_peak(model: Model, frames: Ints) -> Ints:
-    """Levels relative to the loudest band of the whole segment, which becomes 255. Shape (frames, bands)."""
-    peak = frames.max(initial=0)
-    return np.asarray(np.maximum(255 - model.manifest.frontend.range_gain * (peak - frames), 0))
+    """Levels relative to the loudest of the whole segment, which becomes 255. Shape (frames, bands) in and out."""
+    return np.asarray(np.maximum(255 - model.manifest.frontend.range_gain * (band_peaks(model, frames) - frames), 0))
+
+
+def band_peaks(model: Model, frames: Ints) -> Ints:
+    """For each band the level that becomes 255, shape (bands,): the segment's peak, unless the bands are equalised.
+
+    Then every band is first lowered by a share of what it holds above the mean of all bands, on average over the
+    segment; active frames count for more. That takes out half, say, of a voice's or a microphone's colour (cepstral
+    mean normalisation: B. Atal, J. Acoust. Soc. Am. 55 (1974) 1304).
+    """
+    frontend, peak = model.manifest.frontend, frames.max(initial=0)
+    if not frontend.equalise_q8:
+        return np.full(frontend.n_bands, peak)
+    weight = energy(np.maximum(255 - frontend.range_gain * (peak - frames), 0)) >> 5
+    mean_q4 = 16 * (weight @ frames) // max(int(weight.sum()), 1)
+    excess = frontend.equalise_q8 * (mean_q4 - mean_q4.sum() // frontend.n_bands) >> 12
+    return np.asarray((frames.max(axis=0, initial=0) - excess).max() + excess)
+
+
+def energy(frames: Ints) -> Ints:
+    """What each levelled frame weighs: shape (..., frames, bands) -> (..., frames), at most 215 a band."""
+    bands = frames.shape[-1]
+    return np.asarray(np.maximum(frames.sum(axis=-1) - ACTIVITY_FLOOR * bands, 0) + ACTIVITY_BASE * bands)
 
 
 def level_by_running_peak(model: Model, frames: Ints) -> Ints:

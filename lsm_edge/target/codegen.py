@@ -26,7 +26,7 @@ from lsm_edge.files import write_atomically
 from lsm_edge.model import Model, Table, table_specs
 from lsm_edge.ranges import Range, ranges_of
 from lsm_edge.selftest import known_answer
-from lsm_edge.target.context import Field, context_bytes, context_fields, max_frames
+from lsm_edge.target.context import Field, context_bytes, context_fields, history_frames, max_frames
 from lsm_edge.target.templates import environment
 
 KERNELS: Final = (
@@ -104,6 +104,7 @@ def _library_values(model: Model, command: str, sources: str) -> dict[str, Any]:
         "o": manifest.readout,
         "d": manifest.decision,
         "segment": manifest.decision.mode == "segment",
+        "history_frames": history_frames(manifest),
         "max_frames": max_frames(manifest),
         "n_classes": manifest.n_classes,
         "labels": manifest.labels,
@@ -247,6 +248,7 @@ _MEANING: Final = {
     "readout_weight": "window after window, class after class, neuron after neuron.",
     "length_weight": "each class's weight of the segment's length in frames.",
     "bias": "each class's score before anything is heard.",
+    "reject_margin": "by how much the best score must lead.",
 }
 
 

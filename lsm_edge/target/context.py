@@ -30,7 +30,7 @@ def context_fields(manifest: Manifest) -> list[Field]:
     """Fields in order of falling alignment, so that no padding is needed between them."""
     frontend, reservoir, readout, decision = manifest.frontend, manifest.reservoir, manifest.readout, manifest.decision
     n, words = reservoir.n_neurons, (reservoir.n_neurons + 31) // 32
-    history, frames = manifest.encoder.max_delay_frames, max_frames(manifest)
+    history, frames = history_frames(manifest), max_frames(manifest)
     segment, recurrent, trace = decision.mode == "segment", reservoir.n_synapses > 0, readout.state == "trace"
     fields: list[Field] = []
 
@@ -55,6 +55,7 @@ def context_fields(manifest: Manifest) -> list[Field]:
     add("uint16_t", "fill", 0, "", "samples of the present hop")
     add("uint16_t", "n_frames", 0, "", "frames held" if segment else "frames since the last decision")
     add("uint16_t", "at", 0, "", "the frame that the liquid hears")
+    add("int16_t", "peaks", frontend.n_bands, "LSM_N_BANDS", "of each band", frontend.equalise_q8 > 0)
     add("uint16_t", "peak_q8", 0, "", "the running peak", frontend.level == "running_peak")
     add("uint16_t", "window_frames", 0, "", "frames in this window so far", segment)
     add("uint16_t", "floor_q8", 0, "", "the end-pointer's noise floor", decision.endpointer is not None)
@@ -72,8 +73,13 @@ def context_fields(manifest: Manifest) -> list[Field]:
     return fields
 
 
+def history_frames(manifest: Manifest) -> int:
+    """Frames that the context holds for taps to look back at; before a segment there are none, and none are kept."""
+    return manifest.encoder.max_delay_frames if manifest.decision.mode == "live" else 0
+
+
 def max_frames(manifest: Manifest) -> int:
-    """Frames that the context holds beside the encoder's history: a whole segment's, or the present one."""
+    """Frames that the context holds beside those: a whole segment's, or the present one."""
     return manifest.decision.max_frames if manifest.decision.mode == "segment" else 1
 
 

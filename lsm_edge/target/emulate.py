@@ -20,7 +20,7 @@ from lsm_edge.board import Board
 from lsm_edge.errors import BuildError, MismatchError
 from lsm_edge.golden import TAPS, Taps
 from lsm_edge.model import Model
-from lsm_edge.target.context import context_bytes, context_fields
+from lsm_edge.target.context import context_bytes, context_fields, history_frames
 from lsm_edge.target.elf import Elf, Segment, Symbol
 from lsm_edge.target.native import tap_shapes
 
@@ -327,7 +327,7 @@ class Emulator:
         elif stage == "frame":
             bands, at = manifest.frontend.n_bands, self._fields["at"]
             frame = int.from_bytes(self._uc.mem_read(self.context + at.offset, at.size), "little")
-            first = (manifest.encoder.max_delay_frames + frame) * bands
+            first = (history_frames(manifest) + frame) * bands
             self._keep("frontend.level", "frames", first, bands)
         elif stage == "readout":
             self._keep("readout.features", "features")

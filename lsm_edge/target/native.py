@@ -34,7 +34,7 @@ from lsm_edge.target.codegen import generate_library, render_host
 
 FLAGS: Final = ("-std=gnu11", "-O3", "-fPIC", "-shared", "-fno-semantic-interposition", "-finstrument-functions")
 _KERNEL: Final = "static inline __attribute__((no_instrument_function))"
-_FRONTEND: Final = ("window_q15", "twiddle_q15", "mel_start", "mel_end", "mel_weight_q8")
+FRONTEND_TABLES: Final = ("window_q15", "twiddle_q15", "mel_start", "mel_end", "mel_weight_q8")
 
 _CDEF: Final = """
 typedef struct { uint8_t *data; size_t used; size_t size; } tap_t;
@@ -118,7 +118,7 @@ class Native:
     @staticmethod
     def _own(model: Model) -> dict[str, NDArray[Any]]:
         """The tables that `load` exchanges: all but the front end's."""
-        return {name: table for name, table in model.tables.items() if name not in _FRONTEND and table.size}
+        return {name: table for name, table in model.tables.items() if name not in FRONTEND_TABLES and table.size}
 
     @property
     def context_bytes(self) -> int:
@@ -133,7 +133,7 @@ class Native:
         """
         if not self._tables or model.manifest != self.model.manifest:
             raise ValueError("only a library with writable tables takes another model, and only of the same manifest")
-        if any(not np.array_equal(model[name], self.model[name]) for name in _FRONTEND):
+        if any(not np.array_equal(model[name], self.model[name]) for name in FRONTEND_TABLES):
             raise ValueError("only a model with the same front end can be loaded; its tables are not exchanged")
         for name, table in self._own(model).items():
             self._tables[name][...] = table
@@ -220,6 +220,11 @@ class Stirred:
     scores: NDArray[np.int32]  # (segments, classes)
     classes: NDArray[np.int64]  # (segments,)
     spikes: NDArray[np.int64]  # (neurons,), zero if not asked for
+
+    @property
+    def best(self) -> NDArray[np.int64]:
+        """The classes with the highest scores, rejected or not: shape (segments,)."""
+        return np.asarray(np.argmax(self.scores, axis=1), np.int64)
 
 
 def tap_shapes(model: Model, n_samples: int) -> dict[str, tuple[int, ...]]:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lsm_edge.model import Decision, Encoder, Endpointer, Frontend, Manifest, Model, Readout, Reservoir, Table
+from lsm_edge.stages.readout import pack_weights
 
 Rng = np.random.Generator
 Samples = NDArray[np.int16]
@@ -50,6 +51,7 @@ def random_model(random_: random.Random, largest: int = N_NEURONS[-1]) -> Model:
     tables |= _encoder_tables(rng, encoder, frontend["n_bands"], n)
     tables |= _reservoir_tables(rng, reservoir, _typical_threshold(rng, encoder, n) if lively else None)
     tables |= _readout_tables(rng, readout, len(labels), n, lively)
+    tables |= _decision_tables(rng, decision)
     manifest = Manifest(
         name="random",
         labels=tuple(labels),
@@ -66,14 +68,16 @@ def _frontend(random_: random.Random, live: bool) -> dict[str, Any]:
     sample_hz = random_.choice((8000, 16000))
     window = random_.choice((128, 256, 512, 1024))
     hop = random_.choice((*(sample_hz * ms // 1000 for ms in (5, 8, 10, 13, 16)), 1, 37, 101, 255, 1024))
+    level = "running_peak" if live else random_.choice(("segment_peak", "segment_peak", "running_peak"))
     return {
         "sample_hz": sample_hz,
         "hop_samples": min(hop, window),
         "window_samples": window,
         "n_bands": random_.choice((1, 2, 3, 7, 8, 12, 17, 20, 24, 31, 32)),
-        "level": "running_peak" if live else random_.choice(("segment_peak", "segment_peak", "running_peak")),
+        "level": level,
         "range_gain": random_.choice((1, 2, 4)),
         "release_q8": random_.choice((1, 7, 60, 256, 1000, 9000, 65280)),
+        "equalise_q8": random_.choice((0, 1, 37, 128, 256)) if level == "segment_peak" else 0,
     }
 
 
@@ -117,7 +121,7 @@ def _encoder(random_: random.Random) -> dict[str, Any]:
         "kind": "current" if by_taps else "delta",
         "shift": random_.randint(0, 8),
         "n_taps": random_.choice((1, 2, 3, 8, 16, 31, 32)) if by_taps else 0,
-        "max_delay_frames": random_.choice((0, 0, 1, 2, 5, 17, 63, 64)) if by_taps else 0,
+        "max_delay_frames": random_.choice((0, 0, 1, 2, 5, 17, 64, 1023)) if by_taps else 0,
         "delta": 0 if by_taps else random_.choice((1, 2, 5, 12, 40, 127)),
         "n_synapses": 0,
     }
@@ -226,7 +230,17 @@ def _readout_tables(rng: Rng, readout: dict[str, Any], n_classes: int, n: int, l
     tables = {"readout_weight": weights, "bias": bias}
     if readout["length_feature"]:
         tables["length_weight"] = rng.choice((-32767, 32767, 0, 1000), n_classes)
+    readout["weight_bits"] = int(rng.choice((8, 8, 4)))
+    if readout["weight_bits"] == 4:
+        tables["readout_weight"] = pack_weights(np.round(weights).astype(np.int64) // 16)
+        return _typed(tables, readout_weight="u1", length_weight="<i2", bias="<i4")
     return _typed(tables, readout_weight="i1", length_weight="<i2", bias="<i4")
+
+
+def _decision_tables(rng: Rng, decision: dict[str, Any]) -> dict[str, Table]:
+    decision["reject"] = bool(rng.random() < 0.3)
+    margin = rng.choice((0, 1, 400, 9000, 200_000, 2**32 - 1))
+    return _typed({"reject_margin": np.array([margin])}, reject_margin="<u4") if decision["reject"] else {}
 
 
 def _decision(random_: random.Random, level: str, live: bool, lively: bool) -> dict[str, Any]:

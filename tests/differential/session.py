@@ -196,7 +196,7 @@ class _LiveStream:
         self._count = 0
         features = readout.features_of(self._model, self._trace)
         scores = readout.scores_of(self._model, features[None, None], np.zeros(1, np.int64))[0, 0]
-        return int(decision.classify(scores)), scores
+        return int(decision.classify(self._model, scores)), scores
 
 
 def _traces(model: Model, frames: Ints) -> Iterator[Ints]:

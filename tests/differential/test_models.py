@@ -87,7 +87,7 @@ def _longest_model() -> Model:
         by_taps, one_window = facts["encoder"]["kind"] == "current", facts["readout"]["n_windows"] == 1
         if by_taps and one_window and facts["decision"]["mode"] == "segment":
             break
-    facts["frontend"] |= {"hop_samples": 8, "level": "running_peak", "range_gain": 1}
+    facts["frontend"] |= {"hop_samples": 8, "level": "running_peak", "range_gain": 1, "equalise_q8": 0}
     facts["reservoir"] |= {"steps_per_frame": 16, "reset": "subtract", "refractory_steps": 0, "weight_shift": 0}
     facts["readout"] |= {"state": "counts", "trace_leak_q15": 0, "trace_gain": 0}
     facts["decision"] |= {"max_frames": 4095, "endpointer": None}
@@ -128,6 +128,8 @@ def test_models_use_every_option() -> None:
         ("readout", "transform", {"sqrt", "linear"}),
         ("readout", "window_by", {"energy", "length"}),
         ("readout", "length_feature", {False, True}),
+        ("readout", "weight_bits", {8, 4}),
+        ("decision", "reject", {False, True}),
         ("decision", "mode", {"segment", "live"}),
     ]:
         assert {getattr(getattr(manifest, stage), entry) for manifest in manifests} == options, entry
@@ -136,7 +138,7 @@ def test_models_use_every_option() -> None:
         ("frontend", "n_bands", 1, 32),
         ("frontend", "release_q8", 1, 65280),
         ("encoder", "n_taps", 0, 32),
-        ("encoder", "max_delay_frames", 0, 64),
+        ("encoder", "max_delay_frames", 0, 1023),
         ("encoder", "delta", 0, 127),
         ("encoder", "n_synapses", 0, 740),
         ("reservoir", "steps_per_frame", 1, 16),
@@ -174,9 +176,10 @@ def test_models_go_to_the_ends_of_their_ranges() -> None:
         seen["level is lowest"] += taps["frontend.frame"].min() == 0
         seen["feature is highest"] += taps["readout.features"].max() == 255
         seen["many features"] += len(set(taps["readout.features"].tolist())) > 8
-        seen["two classes"] += len(set(taps["decision.class"].tolist())) > 1
+        seen["two classes"] += len({*taps["decision.class"].tolist()} - {decision.REJECTED}) > 1
+        seen["some are rejected"] += len({*taps["decision.class"].tolist()} | {decision.REJECTED}) > 1
     assert seen.pop("silent") < 40
-    assert min(seen.values()) > 3 and len(seen) == 10, seen
+    assert min(seen.values()) > 3 and len(seen) == 11, seen
 
 
 def test_streams_have_segments() -> None:

@@ -6,18 +6,20 @@ from typing import Any
 
 import numpy as np
 import pytest
-from models import small_model
 from numpy.typing import NDArray
-from sklearn.linear_model import LogisticRegression, RidgeClassifier
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.linear_model import LogisticRegression, RidgeClassifier, SGDClassifier
 from sklearn.model_selection import GroupKFold, StratifiedKFold, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.svm import LinearSVC
 
 from lsm_edge.config import Readout
 from lsm_edge.errors import DataError
 from lsm_edge.learn import fit
-from lsm_edge.learn.fit import Linear, fit_linear, quantise, state_features
-from lsm_edge.stages import readout
+from lsm_edge.learn.confidence import Unseen, log_loss
+from lsm_edge.learn.fit import fit_linear, state_features
+from lsm_edge.learn.solvers import STRENGTHS, unseen_scores
 
 Blobs = tuple[NDArray[np.uint8], NDArray[np.int64]]
 
@@ -32,13 +34,32 @@ def blobs(n_classes: int, n: int = 240, n_features: int = 30, seed: int = 1, noi
     return features, classes.astype(np.int64)
 
 
+def plain(solver: str, n_classes: int, weight: str | None) -> tuple[float, Any]:
+    """A strength, and what scikit-learn calls it."""
+    if solver == "lda":
+        priors = None if weight is None else np.full(n_classes, 1 / n_classes)
+        return 0.3, LinearDiscriminantAnalysis(solver="lsqr", shrinkage=0.3, priors=priors)
+    if solver == "perceptron":
+        settings: dict[str, Any] = {"loss": "perceptron", "learning_rate": "constant", "eta0": 1, "average": True}
+        return 0.01, SGDClassifier(alpha=0.01, random_state=0, class_weight=weight, **settings)
+    return 100.0, {
+        "ridge": RidgeClassifier(alpha=100.0, class_weight=weight),
+        "logistic": LogisticRegression(C=0.01, max_iter=2000, tol=1e-6, class_weight=weight),
+        "svm": LinearSVC(C=0.01, random_state=0, class_weight=weight),
+    }[solver]
+
+
 @pytest.mark.parametrize("n_classes", [2, 3, 8])
-@pytest.mark.parametrize("solver", ["ridge", "logistic"])
-def test_it_agrees_with_plain_scikit_learn(n_classes: int, solver: Any) -> None:
+@pytest.mark.parametrize("weight", [None, "balanced"])
+@pytest.mark.parametrize("solver", STRENGTHS)
+def test_it_agrees_with_plain_scikit_learn(n_classes: int, weight: Any, solver: Any) -> None:
     features, classes = blobs(n_classes)
-    linear = fit_linear(features, classes, None, Readout(solver=solver, strengths=[100.0]))
-    plain = RidgeClassifier(alpha=100.0) if solver == "ridge" else LogisticRegression(C=0.01, max_iter=2000, tol=1e-6)
-    pipeline = make_pipeline(StandardScaler(), plain).fit(features, classes)
+    stays = (classes > 0) | (np.arange(len(classes)) % 3 == 0)
+    features, classes = features[stays], classes[stays]
+    strength, estimator = plain(solver, n_classes, weight)
+    settings = Readout(solver=solver, strengths=[strength], class_weight=weight or "none", folds=2)
+    linear = fit_linear(features, classes, None, settings)
+    pipeline = make_pipeline(StandardScaler(), estimator).fit(features, classes)
     fresh, _ = blobs(n_classes, seed=1, noise=90)
     assert linear.weights.shape == (n_classes, 30)
     assert (linear.predict(fresh) == pipeline.predict(fresh)).all()
@@ -50,16 +71,19 @@ def test_it_agrees_with_plain_scikit_learn(n_classes: int, solver: Any) -> None:
 
 @pytest.mark.parametrize("n_classes", [2, 5])
 @pytest.mark.parametrize("grouped", [False, True])
-def test_the_ridge_path_is_cross_validation(n_classes: int, grouped: bool) -> None:
+@pytest.mark.parametrize("weight", ["none", "balanced"])
+def test_the_ridge_path_is_cross_validation(n_classes: int, grouped: bool, weight: Any) -> None:
     """One eigendecomposition a fold says of every strength what fitting it anew would."""
     features, classes = blobs(n_classes, n_features=40, noise=150)
     groups = np.arange(len(classes)) // 24 if grouped else None
     folds = fit._folds(classes, groups, 5)
     strengths = (1.0, 30.0, 1e3, 1e5)
-    got = fit._ridge_path_scores(features.astype(float), classes, folds, strengths)
+    scores, judged = unseen_scores(Readout(class_weight=weight), features.astype(float), classes, folds, strengths)
+    got = [Unseen(some, classes[judged]).n_right for some in scores]
     splitter = GroupKFold(5) if grouped else StratifiedKFold(5, shuffle=True, random_state=0)
     for correct, strength in zip(got, strengths, strict=True):
-        pipeline = make_pipeline(StandardScaler(), RidgeClassifier(alpha=strength))
+        ridge = RidgeClassifier(alpha=strength, class_weight=None if weight == "none" else weight)
+        pipeline = make_pipeline(StandardScaler(), ridge)
         accuracy = cross_val_score(pipeline, features, classes, cv=splitter, groups=groups)
         sizes = [len(test) for _, test in folds]
         assert abs(correct - accuracy @ np.array(sizes)) <= 1
@@ -70,10 +94,25 @@ def test_the_strength_is_chosen_by_cross_validation() -> None:
     features, classes = blobs(4, n=60, n_features=100, noise=200)
     settings = Readout(strengths=[1e-6, 1e5])
     folds = fit._folds(classes, None, 5)
-    scores = fit._ridge_path_scores(features.astype(float), classes, folds, (1e-6, 1e5))
-    assert fit_linear(features, classes, None, settings).strength == settings.strengths[int(np.argmax(scores))]
-    assert fit_linear(features, classes, None, Readout()).strength in fit.RIDGE_STRENGTHS
-    assert fit_linear(features, classes, None, Readout(solver="logistic")).strength in fit.LOGISTIC_STRENGTHS
+    scores, judged = unseen_scores(settings, features.astype(float), classes, folds, (1e-6, 1e5))
+    right = [Unseen(some, classes[judged]).n_right for some in scores]
+    assert fit_linear(features, classes, None, settings).strength == (1e-6, 1e5)[int(np.argmax(right))]
+    for solver in ("ridge", "logistic", "lda"):
+        assert fit_linear(features, classes, None, Readout(solver=solver)).strength in STRENGTHS[solver]
+
+
+@pytest.mark.parametrize("choose_by", ["log_loss", "squared_error"])
+def test_the_strength_can_be_chosen_by_a_loss(choose_by: Any) -> None:
+    features, classes = blobs(4, n=60, n_features=100, noise=200)
+    strengths = (1e1, 1e2, 1e3, 1e4)
+    folds = fit._folds(classes, None, 5)
+    scores, judged = unseen_scores(Readout(), features.astype(float), classes, folds, strengths)
+    unseen = [Unseen(some, classes[judged]) for some in scores]
+    losses = [log_loss(some) if choose_by == "log_loss" else some.squared_error for some in unseen]
+    chosen = fit_linear(features, classes, None, Readout(choose_by=choose_by, strengths=list(strengths)))
+    assert chosen.strength == strengths[int(np.argmin(losses))]
+    assert chosen.unseen is not None
+    assert (chosen.unseen.scores == unseen[int(np.argmin(losses))].scores).all()
 
 
 def test_folds_keep_groups_together() -> None:
@@ -113,43 +152,3 @@ def test_rows_are_windows_and_at_the_end_the_length() -> None:
         [6, 7, 8, 9, 10, 11, 255],
     ]
     assert state_features(features, np.array([9, 300]), Readout(length_feature=False)).shape == (2, 6)
-
-
-@pytest.mark.parametrize("length", [False, True])
-@pytest.mark.parametrize("n_classes", [2, 5])
-def test_quantised_scores_are_the_scaled_ones(n_classes: int, length: bool) -> None:
-    """One scale for all classes, weights within half a unit: whoever leads by more than rounding, leads."""
-    labels = [f"class {i}" for i in range(n_classes)]
-    model = small_model(labels=labels, readout={"n_windows": 2, "length_feature": length})
-    rng = np.random.default_rng(1)
-    linear = Linear(rng.normal(size=(n_classes, 40 + length)), 50 * rng.normal(size=n_classes), 1.0)
-    quantised = quantise(model, linear)
-    assert np.abs(quantised["readout_weight"].astype(int)).max() == 127
-    scale = 127 / np.abs(linear.weights[:, :40]).max()
-    features, lengths = rng.integers(0, 256, (200, 2, 20)), rng.integers(1, 400, 200)
-    rows = features.reshape(200, 40)
-    rows = np.column_stack([rows, np.minimum(lengths, 255)]) if length else rows
-    exact = (rows @ linear.weights.T + linear.bias) * scale
-    scores = readout.scores_of(quantised, features, lengths)[:, -1]
-    slack = 0.5 * rows.sum(axis=1) + 0.5
-    assert (np.abs(scores - exact) <= slack[:, None]).all()
-    ranked = np.sort(exact, axis=1)
-    clear = ranked[:, -1] - ranked[:, -2] > 2 * slack
-    assert (scores.argmax(axis=1) == exact.argmax(axis=1))[clear].all()
-    assert (scores.argmax(axis=1) == exact.argmax(axis=1)).mean() > 0.95
-
-
-def test_a_readout_of_nothing_stays_nothing() -> None:
-    model = small_model(readout={"length_feature": False})
-    quantised = quantise(model, Linear(np.zeros((3, 60)), np.zeros(3), 1.0))
-    assert not quantised["readout_weight"].any()
-    assert not quantised["bias"].any()
-
-
-def test_what_does_not_fit_is_cut() -> None:
-    model = small_model()
-    linear = Linear(np.full((3, 61), 1e-9), np.array([1e9, -1e9, 0]), 1.0)
-    linear.weights[0, -1], linear.weights[1, -1] = 1e9, -1e9
-    quantised = quantise(model, linear)
-    assert quantised["bias"].tolist() == [2**30, -(2**30), 0]
-    assert quantised["length_weight"].tolist()[:2] == [32767, -32767]

@@ -17,8 +17,7 @@ from needs import need_host_compiler
 from lsm_edge import golden
 from lsm_edge.config import Config, parse_config
 from lsm_edge.errors import DataError
-from lsm_edge.learn import ablate, train
-from lsm_edge.learn import train as train_module
+from lsm_edge.learn import ablate, train, trainer
 from lsm_edge.learn.liquid import GoldenLiquid
 from lsm_edge.model import load_model, save_model
 
@@ -100,6 +99,24 @@ def test_another_seed_makes_another_model(trained: train.Training, words: Path) 
     assert other.model.digest != trained.model.digest
 
 
+def test_a_readout_of_four_bits_that_rejects_and_a_liquid_of_the_best(trained: train.Training, words: Path) -> None:
+    """As many neurons as asked for, chosen from more; and of what is accepted, few answers are wrong."""
+    need_host_compiler()
+    n = trained.model.manifest.reservoir.n_neurons
+    sections = {"readout": {"weight_bits": 4, "choose_by": "squared_error"}, "decision": {"reject_error": 0.02}}
+    small = train.train(config_of(**sections, reservoir={"n_candidates": 2 * n}), root=words)
+    assert small.model.manifest.reservoir.n_neurons == n
+    saved = trained.model["readout_weight"].nbytes - small.model["readout_weight"].nbytes
+    assert saved == trained.model["readout_weight"].nbytes // 2
+    assert small.model.table_bytes == trained.model.table_bytes - saved + 4
+    assert abs(small.accuracy_quantised - small.accuracy_float) <= 0.1
+    assert trained.rejection is None
+    assert small.rejection is not None
+    classes = small.folds[0].rejected, small.folds[0].recognised
+    assert small.rejection["rejected"] == classes[0].mean() < 0.9
+    assert small.rejection["error_of_accepted"] <= 1 - small.accuracy_quantised
+
+
 @pytest.mark.parametrize("sections", [{}, {"reservoir": RECURRENT}, LIVE])
 def test_without_a_compiler_the_same_model_comes_out(
     sections: dict[str, Any], words: Path, monkeypatch: pytest.MonkeyPatch
@@ -107,7 +124,7 @@ def test_without_a_compiler_the_same_model_comes_out(
     need_host_compiler()
     config = config_of(**{**sections, "reservoir": {"n_neurons": 12, **sections.get("reservoir", {})}})
     native = train.train(config, root=words)
-    monkeypatch.setattr(train_module, "liquid_for", lambda model: (GoldenLiquid(model), "golden"))
+    monkeypatch.setattr(trainer, "liquid_for", lambda model: (GoldenLiquid(model), "golden"))
     python = train.train(config, root=words)
     assert (native.implementation, python.implementation) == ("native", "golden")
     assert python.model.digest == native.model.digest
@@ -125,6 +142,19 @@ def test_recurrence_is_scaled_by_the_thresholds(words: Path) -> None:
     trained = train.train(config_of(reservoir=RECURRENT), root=words)
     assert trained.model.manifest.reservoir.n_synapses > 100
     assert trained.accuracy_quantised > 0.7
+
+
+def test_what_recurrence_adds_is_told(trained: train.Training, words: Path) -> None:
+    """Without it, the same seed is the model that `topology: {kind: none}` trains."""
+    need_host_compiler()
+    recurrent = train.train(config_of(reservoir=RECURRENT), root=words)
+    worth = recurrent.recurrence
+    assert worth is not None
+    assert worth.accuracy_without == pytest.approx(trained.accuracy_quantised)
+    gained = recurrent.accuracy_quantised - trained.accuracy_quantised
+    assert worth.added_points == pytest.approx(100 * gained, abs=1e-9)
+    assert worth.table_bytes == recurrent.model.table_bytes - trained.model.table_bytes
+    assert trained.recurrence is None
 
 
 def test_leave_one_group_out(words: Path) -> None:

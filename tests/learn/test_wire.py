@@ -6,9 +6,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
 from models import LABELS, RECURRENT, small_config, small_model, sound
 from numpy.typing import NDArray
 
@@ -23,38 +20,6 @@ from lsm_edge.stages.reservoir import recurrent_matrix
 
 def drawn_weights(seed: int = 1, **reservoir: Any) -> NDArray[np.float64]:
     return wire.wire_recurrent(small_config(reservoir=reservoir), Draw(seed, 0))
-
-
-# Taps.
-
-
-@given(
-    drawn=st.integers(2, 32).flatmap(lambda n: arrays(np.float64, n, elements=st.floats(-3, 3), unique=True)),
-    norm=st.integers(8, 127),
-)
-def test_zero_sum(drawn: NDArray[np.float64], norm: int) -> None:
-    """Exactly zero, within int8, near what was drawn, and about as long as asked for."""
-    if np.ptp(drawn) < 1e-3:
-        return
-    whole = wire.zero_sum(drawn, norm)
-    assert whole.sum() == 0
-    assert np.abs(whole).max() <= 127
-    wanted = (drawn - drawn.mean()) * norm / np.linalg.norm(drawn - drawn.mean())
-    assert np.abs(whole - np.clip(wanted, -120, 120)).max() <= 8
-    assert abs(np.linalg.norm(whole) - norm) <= np.sqrt(len(drawn)) + 8
-
-
-def test_taps_look_at_different_places_within_reach() -> None:
-    model = small_model(encoder={"n_taps": 16, "max_delay_frames": 2}, reservoir={"n_neurons": 200})
-    offsets = model["tap_offset"]
-    assert all(len(set(row)) == 16 for row in offsets.tolist())
-    assert (offsets.min(), offsets.max()) == (0, 3 * 8 - 1)
-    assert not model["tap_weight"].astype(int).sum(axis=1).any()
-
-
-def test_more_taps_than_places_are_refused() -> None:
-    with pytest.raises(ConfigError, match=r"encoder.n_taps: 9 taps, but only 8 pairs"):
-        small_model(encoder={"n_taps": 9, "max_delay_frames": 0})
 
 
 # Delta lines.

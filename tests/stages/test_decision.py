@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from kernels import Kernels
-from models import HOP, small_model, sound
+from models import HOP, small_model, sound, with_tables
 from numpy.typing import NDArray
 
 from lsm_edge import golden
@@ -30,8 +30,24 @@ POINTER: dict[str, Any] = {
 @given(arrays(np.int32, st.integers(1, 12), elements=INT32 | st.integers(-1, 1)))
 def test_the_highest_score_wins_and_the_lowest_index_on_a_tie(kernels: Kernels, scores: NDArray[np.int32]) -> None:
     want = scores.tolist().index(max(scores.tolist()))
-    assert decision.classify(scores[None].astype(np.int64)) == [want]
+    assert decision.classify(small_model(), scores[None].astype(np.int64)) == [want]
     assert kernels.classify(scores, len(scores)) == want
+
+
+@given(
+    arrays(np.int32, st.integers(1, 12), elements=INT32 | st.integers(-1, 1)), st.integers(0, 2**32 - 1), st.booleans()
+)
+def test_an_answer_that_does_not_lead_is_rejected(
+    kernels: Kernels, scores: NDArray[np.int32], margin: int, near: bool
+) -> None:
+    """The lead is that over the second, up to the whole width of int32; the only class there is is never rejected."""
+    best, *others = sorted(scores.tolist(), reverse=True)
+    lead = best - others[0] if others else 2**32 - 1
+    margin = min(lead + 1, 2**32 - 1) if near else margin
+    model = with_tables(small_model(decision={"reject_error": 0.1}), {"reject_margin": [margin]})
+    want = scores.tolist().index(best) if lead >= margin else decision.REJECTED
+    assert decision.classify(model, scores[None].astype(np.int64)) == [want]
+    assert kernels.lead_of(scores, len(scores), kernels.classify(scores, len(scores))) == lead
 
 
 @given(st.integers(0, 65280), st.integers(0, 255), st.integers(1, 65280))

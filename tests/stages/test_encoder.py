@@ -78,6 +78,11 @@ def test_current_in_c(kernels: Kernels, shift: int, weights: str, frames: Ints) 
         got = np.zeros(20, np.int16)
         kernels.encode_current(got, flat[8 * t :], model["tap_offset"], model["tap_weight"], 20, 4, shift)
         assert (got == want[t]).all()
+        early = np.zeros(20, np.int16)
+        missing = max(3 - t, 0) * 8
+        heard = flat[8 * t + missing :]
+        kernels.encode_early(early, heard, missing, model["tap_offset"], model["tap_weight"], 20, 4, shift)
+        assert (early == want[t]).all()
 
 
 def delta_model(delta: int = 12, shift: int = 4, n_bands: int = 8) -> Model:

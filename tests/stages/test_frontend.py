@@ -232,6 +232,35 @@ def test_levelling_by_the_segments_peak(kernels: Kernels, gain: int, db: int, fr
     assert got.tolist() == want
 
 
+@given(
+    frames=arrays(np.int64, st.tuples(st.integers(0, 9), st.just(8)), elements=st.integers(0, 255)),
+    share=st.sampled_from([1, 128, 256]),
+)
+def test_every_band_has_a_peak_of_its_own(kernels: Kernels, frames: Ints, share: int) -> None:
+    model = small_model(frontend={"equalise": share / 256})
+    peaks = frontend.band_peaks(model, frames)
+    assert (peaks >= frames.max(axis=0, initial=0)).all()
+    levelled = frontend.level_by_segment_peak(model, frames)
+    assert not frames.size or levelled.max() == 255
+    got, got_peaks, sums = frames.astype(np.uint8), np.zeros(8, np.int16), np.zeros(8, np.uint32)
+    kernels.band_peaks(got_peaks, sums, got, len(frames), 8, 2, share)
+    assert got_peaks.tolist() == peaks.tolist()
+    kernels.level_by_band(got, len(frames), got_peaks, 8, 2)
+    assert got.tolist() == levelled.tolist()
+
+
+def test_equalising_takes_a_constant_colour_away() -> None:
+    """Whole: a filter that lifts some bands and lowers others leaves the same levels behind."""
+    model = small_model(frontend={"equalise": 1.0})
+    frames = np.random.default_rng(1).integers(110, 150, (50, 8))
+    colour = np.array([24, -24, 8, -8, 16, -16, 0, 0])
+    plain, coloured = (frontend.level_by_segment_peak(model, x) for x in (frames, frames + colour))
+    assert abs(plain - coloured).max() <= 8
+    other = small_model(frontend={"equalise": 0.0})
+    plain, coloured = (frontend.level_by_segment_peak(other, x) for x in (frames, frames + colour))
+    assert abs(plain - coloured).max() >= 40
+
+
 @given(frames=arrays(np.int64, (40, 8), elements=st.integers(0, 255)), quiet=st.integers(0, 39))
 def test_levelling_by_a_running_peak(kernels: Kernels, frames: Ints, quiet: int) -> None:
     """It rises at once, falls by `release_q8` a frame, and never stands below `PEAK_FLOOR`."""

@@ -117,6 +117,22 @@ def test_without_a_length_the_last_row_repeats() -> None:
     assert (scores[0, -1] == scores[0, -2]).all()
 
 
+@given(st.integers(1, 4), st.integers(1, 3), st.integers(1, 9), st.data())
+def test_weights_of_four_bits(kernels: Kernels, windows: int, classes: int, n: int, data: Any) -> None:
+    weights = data.draw(arrays(np.int8, (windows, classes, n), elements=st.integers(-8, 7)))
+    packed = readout.pack_weights(weights)
+    assert packed.shape == (windows, classes, (n + 1) // 2)
+    labels = [f"class {i}" for i in range(classes)]
+    settings = {"n_windows": windows, "weight_bits": 4, "length_feature": False}
+    model = small_model(labels=labels, readout=settings, reservoir={"n_neurons": n}, tables={"readout_weight": packed})
+    assert (readout.weights_of(model) == weights).all()
+    features = data.draw(arrays(np.uint8, (windows, n)))
+    scores = model["bias"].copy()
+    for window in range(windows):
+        kernels.add_packed_scores(scores, features[window], packed[window], classes, n)
+    assert scores.tolist() == readout.scores_of(model, features[None].astype(np.int64), np.zeros(1))[0, -1].tolist()
+
+
 @given(features=arrays(np.uint8, 20), low=st.booleans())
 def test_scores_in_c(kernels: Kernels, features: Any, low: bool) -> None:
     model = with_tables(reader(n_windows=1, length_feature=False), {"readout_weight": -127} if low else {})

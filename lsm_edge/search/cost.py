@@ -1,0 +1,190 @@
+"""What a model costs on a board, counted from its manifest and tables: flash, RAM, instructions a second of signal.
+
+Nothing is compiled or run for it. Bytes of tables and of the context are exact. Instructions are a linear formula over
+what the kernels' loops do; its coefficients were fitted to instructions that emulated firmware executed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import inf, log2
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lsm_edge.errors import ConfigError
+from lsm_edge.model import Model
+from lsm_edge.target.context import context_bytes
+
+# Firmware without its tables: library, start-up code, console and self-test, by gcc 12.2 at -O2 for Cortex-M4; the
+# models of tests/search/counted.py take 6.3 to 7.6 KiB.
+CODE_BYTES: Final = 8192
+
+# Executed instructions each, Cortex-M4, gcc 12.2 at -O2. Source: `python tests/search/counted.py`, which runs 16 models
+# on the emulated core and fits these by non-negative least squares, function by function.
+INSTRUCTIONS: Final[dict[str, float]] = {
+    "sample": 23.3,
+    "moved": 4.4,
+    "window_sample": 28.5,
+    "butterfly": 28.3,
+    "band": 70.4,
+    "level": 15.5,
+    "activity": 8.6,
+    "equalised": 22.4,
+    "tap": 6.0,
+    "early_tap": 3.1,
+    "tapped_neuron": 14.0,
+    "delta_neuron": 14.8,
+    "delta_band": 0.0,
+    "input_synapse": 4.3,
+    "step": 45.2,
+    "update": 27.6,
+    "spike": 13.8,
+    "recurrent_neuron": 3.4,
+    "recurrent_spike": 83.0,
+    "synapse": 12.4,
+    "trace": 11.9,
+    "square_root": 67.7,
+    "score": 7.6,
+    "nibble_score": 8.3,
+}
+# The formula is within this share of what the emulator counts (tests/learn/test_search_cost.py).
+ERROR_BAND: Final = 0.05
+
+
+_UNITS: Final = {"": 1.0, "b": 1.0, "kb": 1e3, "kib": 1024.0, "mb": 1e6, "mib": 1048576.0}
+_SIZE: Final = r"(\d+(?:\.\d*)?)\s*(\w*)"
+_SPEED: Final = r"(\d+(?:\.\d*)?(?:[eE]\+?\d+)?)\s*(/s)?"
+_GRAMMAR: Final = "such as flash=32KiB,ram=12KiB,instructions=2e6/s"
+
+
+@dataclass(frozen=True)
+class Budget:
+    """The most that a model may cost; infinity where nothing is said."""
+
+    flash_bytes: float = inf
+    ram_bytes: float = inf
+    instructions_per_s: float = inf
+
+    @classmethod
+    def parse(cls, text: str) -> Budget:
+        """From `flash=32KiB,ram=12KiB,instructions=2e6/s`; each may be left out.
+
+        Raises:
+            ConfigError: it is not of this form.
+        """
+        found: dict[str, float] = {}
+        for item in text.split(","):
+            name, equals, said = (part.strip() for part in item.partition("="))
+            if name not in ("flash", "ram", "instructions") or not equals:
+                raise ConfigError(
+                    f"--budget: {item.strip()!r} is not flash=, ram= or instructions= with a number, {_GRAMMAR}"
+                )
+            is_speed = name == "instructions"
+            key = "instructions_per_s" if is_speed else f"{name}_bytes"
+            number = re.fullmatch(_SPEED if is_speed else _SIZE, said)
+            unit = "" if is_speed or number is None else number[2].lower()
+            if number is None or unit not in _UNITS or not 0 < float(number[1]) < inf:
+                allowed = "a number of instructions a second" if is_speed else "a size in B, kB, KiB, MB or MiB"
+                raise ConfigError(f"--budget: {name}={said} must be {allowed}, {_GRAMMAR}")
+            if key in found:
+                raise ConfigError(f"--budget: {name} is given twice")
+            found[key] = float(number[1]) * _UNITS[unit]
+        return cls(**found)
+
+    def broken_by(self, cost: Cost) -> str:
+        """What of the cost is over, in words; "" if nothing is."""
+        over = [
+            f"{what} {amount:,.0f} > {limit:,.0f}"
+            for what, amount, limit in (
+                ("flash", cost.flash_bytes, self.flash_bytes),
+                ("ram", cost.ram_bytes, self.ram_bytes),
+                ("instructions/s", cost.instructions_per_s, self.instructions_per_s),
+            )
+            if amount > limit
+        ]
+        return ", ".join(over)
+
+
+@dataclass(frozen=True)
+class Signal:
+    """What of the recordings costs depend on."""
+
+    segments_per_s: float  # decisions on recordings played one after the other
+    change: float  # mean step of a band from frame to frame, as a byte
+
+    @classmethod
+    def of(cls, frames: Sequence[NDArray[np.uint8]], hop_s: float) -> Signal:
+        """Measured on frames of recordings."""
+        n_frames = sum(map(len, frames))
+        steps = [np.abs(np.diff(segment.astype(np.int64), axis=0)).mean() for segment in frames if len(segment) > 1]
+        return cls(len(frames) / max(n_frames * hop_s, hop_s), float(np.mean(steps or [0.0])))
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Bytes and instructions; `as_json` has the keys of a budget."""
+
+    flash_bytes: int
+    ram_bytes: int
+    instructions_per_s: float
+    table_bytes: int
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain numbers; instructions are whole."""
+        return {**self.__dict__, "instructions_per_s": round(self.instructions_per_s)}
+
+
+def cost_of(model: Model, signal: Signal, spike_rate: float) -> Cost:
+    """The cost of a model; `spike_rate` is in spikes a neuron and step, `signal` what it hears all the time."""
+    work = work_per_s(model, signal, spike_rate)
+    instructions = sum(INSTRUCTIONS[name] * count for name, count in work.items())
+    tables = model.table_bytes
+    return Cost(tables + CODE_BYTES, context_bytes(model.manifest), instructions, tables)
+
+
+def work_per_s(model: Model, signal: Signal, spike_rate: float) -> dict[str, float]:
+    """How often each of `INSTRUCTIONS` happens in a second in which the liquid never rests."""
+    manifest = model.manifest
+    frontend, encoder, reservoir, readout = manifest.frontend, manifest.encoder, manifest.reservoir, manifest.readout
+    n, bands, points = reservoir.n_neurons, frontend.n_bands, frontend.window_samples // 2
+    is_live = manifest.decision.mode == "live"
+    hops = frontend.sample_hz / frontend.hop_samples
+    steps = hops * reservoir.steps_per_frame
+    rows = hops / manifest.decision.every_frames if is_live else signal.segments_per_s * readout.n_windows
+    spikes = steps * n * spike_rate
+    recurrent = reservoir.n_synapses > 0
+    is_current = encoder.kind == "current"
+    moved_words = (frontend.window_samples - frontend.hop_samples) / 2
+    early = 0.0 if is_live else min(signal.segments_per_s * encoder.max_delay_frames, hops)
+    jumps = min(signal.change * frontend.range_gain / max(encoder.delta, 1), reservoir.steps_per_frame)
+    events = 0.0 if is_current else hops * bands * jumps
+    return {
+        "sample": float(frontend.sample_hz),
+        "window_sample": hops * frontend.window_samples,
+        "butterfly": hops * points / 2 * log2(points),
+        "band": hops * bands,
+        "moved": hops * (moved_words + (encoder.max_delay_frames * bands if is_live else 0)),
+        "level": 0.0 if is_live else hops * bands,
+        "equalised": hops * bands if frontend.equalise_q8 else 0.0,
+        "activity": hops * bands if readout.window_by == "energy" and not is_live else 0.0,
+        "tap": hops * n * encoder.n_taps,
+        "early_tap": early * n * encoder.n_taps,
+        "tapped_neuron": hops * n if is_current else 0.0,
+        "delta_neuron": 0.0 if is_current else steps * n,
+        "delta_band": 0.0 if is_current else steps * bands,
+        "input_synapse": events * encoder.n_synapses / (2 * bands),
+        "step": steps,
+        "update": steps * n,
+        "spike": spikes,
+        "recurrent_neuron": steps * n if recurrent else 0.0,
+        "recurrent_spike": spikes if recurrent else 0.0,
+        "synapse": spikes * reservoir.n_synapses / n,
+        "trace": hops * n if readout.state == "trace" else 0.0,
+        "square_root": rows * n if readout.transform == "sqrt" else 0.0,
+        "score": rows * n * manifest.n_classes if readout.weight_bits == 8 else 0.0,
+        "nibble_score": 0.0 if readout.weight_bits == 8 else rows * n * manifest.n_classes,
+    }
