@@ -442,7 +442,12 @@ def _progress(title: str, total: int | None) -> Iterator[Callable[[int, int], No
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
         task = bar.add_task(title, total=total)
-        yield lambda done, of: bar.update(task, completed=done, total=of)
+        try:
+            yield lambda done, of: bar.update(task, completed=done, total=of)
+        except KeyboardInterrupt:  # Typer would end without a word
+            bar.stop()
+            err.print("stopped; nothing half-written was left behind")
+            raise typer.Exit(130) from None
 
 
 def main() -> None:
@@ -452,9 +457,6 @@ def main() -> None:
     except LsmEdgeError as error:
         err.print(f"error: {error}")
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        err.print("stopped; nothing half-written was left behind")
-        sys.exit(130)
 
 
 if __name__ == "__main__":

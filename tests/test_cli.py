@@ -13,7 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import typer
 
+from lsm_edge import cli
 from lsm_edge.model import load_model
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -287,3 +289,10 @@ def test_every_command_has_help() -> None:
 def test_boards_lists_ours() -> None:
     done = run("boards", "--json", cwd=EXAMPLES)
     assert {"nucleo_f446re", "nucleo_l476rg", "nucleo_g071rb"} <= set(json.loads(done.stdout))
+
+
+def test_ctrl_c_ends_with_a_word(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(typer.Exit) as stopped, cli._progress("train", None):
+        raise KeyboardInterrupt
+    assert stopped.value.exit_code == 130
+    assert "nothing half-written" in capsys.readouterr().err

@@ -21,15 +21,15 @@ LSM_KERNEL int32_t classify(const int32_t *scores, size_t n_classes)
 /* By how much `best` leads all other scores; nobody leads more than the only one. */
 LSM_KERNEL uint32_t lead_of(const int32_t *scores, size_t n_classes, int32_t best)
 {
-    uint32_t lead = UINT32_MAX;
+    int64_t lead = UINT32_MAX;
     size_t c;
     for (c = 0; c < n_classes; c++) {
-        uint32_t over = (uint32_t)scores[best] - (uint32_t)scores[c];
+        int64_t over = (int64_t)scores[best] - scores[c]; /* 0 to 2^32 - 1 */
         if (c != (size_t)best && over < lead) {
             lead = over;
         }
     }
-    return lead;
+    return (uint32_t)lead;
 }
 
 /* The noise floor of the end-pointer: down at once, up by rise_q8 a frame.

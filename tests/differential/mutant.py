@@ -1,4 +1,7 @@
-"""Run in a copy of the project that has a fault: prints the check that finds it, or nothing."""
+"""Run in a copy of the project that has a fault: prints the check that finds it, or nothing.
+
+Many checks may find a fault; the one that is hoped for counts if any of the models lets it be the first.
+"""
 
 from __future__ import annotations
 
@@ -15,18 +18,23 @@ CELLS = {
 }
 
 
-def main(on: str) -> None:
+def main(on: str, hoped_for: str) -> None:
     """Stop at the first difference. The self-test, which names no stage, is not asked: it would often be the first."""
+    first = ""
     for seed in SEEDS:
         random_ = seeded(seed)
         model = random_model(random_, LARGEST)
         recordings = random_recordings(random_, model, most=3, longest_frames=24)
         for difference in check(model, recordings, CELLS[on]).differences:
             if difference.tap != SELFTEST:
-                print(difference.tap)
                 print(f"seed {seed}: {difference}", file=sys.stderr)
-                return
+                first = first or difference.tap
+                if difference.tap == hoped_for:
+                    print(hoped_for)
+                    return
+                break
+    print(first, end="")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])

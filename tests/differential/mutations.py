@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 # Models that between them show every fault below; drawn with at most LARGEST neurons.
-SEEDS: Final = (61, 5, 7, 8, 12, 139, 119, 102, 144, 23, 2, 3, 21, 1, 4, 16, 96, 13, 9)
+SEEDS: Final = (61, 5, 7, 8, 12, 139, 119, 102, 144, 23, 2, 3, 21, 1, 4, 16, 96, 13, 9, 312, *range(200, 230))
 LARGEST: Final = 40
 
 
@@ -316,7 +316,7 @@ MUTATIONS: Final = (
         _LIBRARY,
         "memmove(oldest, &oldest[LSM_N_BANDS]",
         "memmove(oldest, &oldest[1]",
-        "session",
+        "decision.stream",
     ),
     Mutation(
         "decides a frame late",
@@ -355,7 +355,7 @@ MUTATIONS: Final = (
         "lsm_edge/target/context.py",
         'add("uint16_t", "counts"',
         'add("uint8_t", "counts"',
-        "readout.features",
+        "failure",
     ),
     # what only the board runs
     Mutation(
@@ -392,8 +392,8 @@ MUTATIONS: Final = (
     Mutation(
         "golden peak of the first frame",
         "lsm_edge/stages/frontend.py",
-        "peak = frames.max(initial=0)",
-        "peak = frames[:1].max(initial=0)",
+        "model.manifest.frontend, frames.max(initial=0)",
+        "model.manifest.frontend, frames[:1].max(initial=0)",
         "frontend.level",
     ),
     Mutation(

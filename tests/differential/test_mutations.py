@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from differential.check import FAILURE
 from differential.mutant import CELLS
 from differential.mutations import MUTATIONS, Mutation
 from differential.test_models import need
@@ -36,9 +37,11 @@ def run_in(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
 
 
-def finding(folder: Path, on: str) -> tuple[str, str]:
+def finding(folder: Path, on: str, hoped_for: str = "") -> tuple[str, str]:
     """The check that finds a difference, and what it says."""
-    done = run_in(folder, "-m", "differential.mutant", on)
+    done = run_in(folder, "-m", "differential.mutant", on, hoped_for)
+    if done.returncode < 0:  # the fault wrote where it must not, and the process died of it
+        return FAILURE, done.stderr
     assert done.returncode == 0, done.stderr
     return done.stdout.strip(), done.stderr
 
@@ -48,7 +51,7 @@ def test_fault_is_found(mutation: Mutation, tmp_path: Path) -> None:
     for cell in CELLS[mutation.on]:
         need(cell)
     copy_project(tmp_path / "copy", mutation)
-    check, what = finding(tmp_path / "copy", mutation.on)
+    check, what = finding(tmp_path / "copy", mutation.on, mutation.caught_by)
     assert check == mutation.caught_by, what
 
 
