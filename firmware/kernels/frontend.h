@@ -200,8 +200,9 @@ LSM_KERNEL void band_peaks(int16_t *peaks, uint32_t *sums, const uint8_t *frames
                            int32_t gain, int32_t equalise_q8)
 {
     int32_t peak = loudest_of(frames, n_frames * n_bands);
-    int32_t mean_q4 = 0;
     uint32_t total = 0;
+    uint32_t total_q4 = 0;
+    int32_t mean_q4;
     size_t band;
     size_t t;
     for (band = 0; band < n_bands; band++) {
@@ -225,9 +226,9 @@ LSM_KERNEL void band_peaks(int16_t *peaks, uint32_t *sums, const uint8_t *frames
     }
     for (band = 0; band < n_bands; band++) {
         sums[band] = 16U * sums[band] / (total > 0U ? total : 1U);
-        mean_q4 += (int32_t)sums[band];
+        total_q4 += sums[band];
     }
-    mean_q4 /= (int32_t)n_bands; /* neither is negative */
+    mean_q4 = (int32_t)(total_q4 / n_bands);
     peak = INT16_MIN;
     for (band = 0; band < n_bands; band++) {
         int32_t excess = (equalise_q8 * ((int32_t)sums[band] - mean_q4)) >> 12;
