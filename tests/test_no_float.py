@@ -23,9 +23,8 @@ SHIPPED = [path for path in C if path.parent.name == "kernels" or path.name.star
 NUMPY = {
     "add", "append", "arange", "argmax", "asarray", "ascontiguousarray", "array", "bitwise_or", "bool_", "clip",
     "concatenate", "cumsum", "diff", "einsum", "empty", "empty_like", "frombuffer", "full", "int16", "int64", "integer",
-    "left_shift", "maximum", "minimum", "ndarray", "ones", "packbits", "repeat", "searchsorted", "sort", "stack", "uint8",
-    "uint16", "uint32",
-    "where", "zeros", "zeros_like",
+    "left_shift", "maximum", "minimum", "ndarray", "ones", "packbits", "repeat", "searchsorted", "sort", "stack",
+    "uint8", "uint16", "uint32", "where", "zeros", "zeros_like",
 }  # fmt: skip
 
 
