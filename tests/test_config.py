@@ -151,7 +151,7 @@ def test_a_config_is_frozen() -> None:
 
 
 def test_leaks() -> None:
-    assert parse_config(LEAST, "a").reservoir.leaks_q15 == [28672, 30720]
+    assert parse_config(LEAST, "a").reservoir.leaks_q15 == [24576]
     assert parse_config({**LEAST, "reservoir": {"leak_shift": [1, 12]}}, "a").reservoir.leaks_q15 == [16384, 32760]
     assert parse_config({**LEAST, "reservoir": {"leak_q15": [0, 32767]}}, "a").reservoir.leaks_q15 == [0, 32767]
 
