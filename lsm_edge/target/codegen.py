@@ -32,6 +32,7 @@ from lsm_edge.target.templates import environment
 KERNELS: Final = (
     "fixed.h", "frontend.h", "encoder.h", "reservoir.h", "readout.h", "decision.h", "selftest.h", "bounds.h",
 )  # fmt: skip
+DSP_KERNELS: Final = ("dsp.h", "frontend_dsp.h", "encoder_dsp.h", "reservoir_dsp.h", "readout_dsp.h")
 _LIBRARY: Final = ("lsm.h.j2", "lsm.c.j2", "lsm_tables.h.j2")
 _C_TYPES: Final = {
     f"<{sign}{n_bytes}": f"{'u' if sign == 'u' else ''}int{8 * n_bytes}_t" for sign in "iu" for n_bytes in (1, 2, 4)
@@ -56,10 +57,13 @@ class _CTable:
         return int(self.type.removeprefix("u").removeprefix("int").removesuffix("_t"))
 
 
-def generate_library(model: Model, *, command: str = "lsm-edge generate", prefix: str = "lsm") -> dict[str, str]:
+def generate_library(
+    model: Model, *, command: str = "lsm-edge generate", prefix: str = "lsm", dsp: bool = False
+) -> dict[str, str]:
     """The generated library: `lsm.h`, `lsm.c`, `lsm_tables.h`, the kernels.
 
-    `prefix` renames everything that is exported, and the files, so that two models fit in one firmware.
+    With `dsp` some kernels are twins for cores with the DSP extension: the same integers, on any machine. `prefix`
+    renames everything that is exported, and the files, so that two models fit in one firmware.
 
     Raises:
         RangeError: an accumulator could overflow.
@@ -67,9 +71,10 @@ def generate_library(model: Model, *, command: str = "lsm-edge generate", prefix
     """
     if not _PREFIX.fullmatch(prefix):
         raise ConfigError(f"--prefix {prefix!r}: must be a lower-case C identifier of at most 16 characters")
-    kernels = {name: (asset("firmware") / "kernels" / name).read_text(encoding="utf-8") for name in KERNELS}
+    folder, names = asset("firmware") / "kernels", (*KERNELS, *DSP_KERNELS * dsp)
+    kernels = {name: (folder / name).read_text(encoding="utf-8") for name in names}
     templates = _environment()
-    values = _library_values(model, command, sources_digest(kernels))
+    values = _library_values(model, command, sources_digest(kernels), dsp)
     rendered = {name.removesuffix(".j2"): templates.get_template(name).render(values) for name in _LIBRARY}
     files = {**rendered, **kernels}
     sources = [(asset("templates") / name).read_text(encoding="utf-8") for name in _LIBRARY]
@@ -88,7 +93,7 @@ def render_host(model: Model, prefix: str = "lsm") -> str:
     return _renamed(_environment().get_template("host.c.j2").render(values), prefix)
 
 
-def _library_values(model: Model, command: str, sources: str) -> dict[str, Any]:
+def _library_values(model: Model, command: str, sources: str, dsp: bool) -> dict[str, Any]:
     manifest, ranges = model.manifest, ranges_of(model)
     return {
         "banner": {
@@ -104,6 +109,8 @@ def _library_values(model: Model, command: str, sources: str) -> dict[str, Any]:
         "o": manifest.readout,
         "d": manifest.decision,
         "segment": manifest.decision.mode == "segment",
+        "dsp": dsp,
+        "twin": "_dsp" if dsp else "",
         "history_frames": history_frames(manifest),
         "max_frames": max_frames(manifest),
         "n_classes": manifest.n_classes,
@@ -138,7 +145,7 @@ def generate_project(
         RangeError: the model does not fit the board; the message lists what takes the room.
     """
     check_fit(model, board)
-    library = generate_library(model, command=command, prefix=prefix)
+    library = generate_library(model, command=command, prefix=prefix, dsp=board.dsp)
     templates = _environment()
     values = {
         "board": board,

@@ -230,7 +230,7 @@ def read_library(project: Path, prefix: str = "lsm") -> dict[str, str]:
 def altered_files(model: Model, library: Mapping[str, str], prefix: str = "lsm") -> tuple[str, ...]:
     """Names of the files that are not what this lsm-edge generates for `model`; whatever the command in the banner."""
     command = _COMMAND.search(library.get(f"{prefix}.c", ""))
-    fresh = generate_library(model, command=command[1] if command else "", prefix=prefix)
+    fresh = generate_library(model, command=command[1] if command else "", prefix=prefix, dsp="dsp.h" in library)
     return tuple(sorted(name for name in {*fresh, *library} if fresh.get(name) != library.get(name)))
 
 

@@ -54,18 +54,27 @@ _FIRMWARE_SOURCES: Final = ("lib/lsm/lsm.c", "src/main.c", "src/startup.c", "src
 
 
 class Project:
-    """A model's generated project, written out once for all cells.
+    """A model's generated project, written out once for all cells with `twins` for DSP instructions, or without.
 
     Raises:
         RangeError: the model is one that is never generated.
     """
 
     def __init__(self, model: Model, folder: Path) -> None:
-        self.model, self.folder = model, folder
-        files = generate_project(model, board_of("cortex-m4"))  # the cores' boards differ in compiler flags only
+        self.model, self._folder = model, folder
+        self._files = {twins: generate_project(model, board_of("cortex-m4", twins)) for twins in (False, True)}
+
+    def library(self, twins: bool) -> dict[str, str]:
+        """The generated library."""
         inside = "lib/lsm/"
-        self.library = {name.removeprefix(inside): text for name, text in files.items() if name.startswith(inside)}
-        write_files(folder, files)
+        return {name.removeprefix(inside): text for name, text in self._files[twins].items() if name.startswith(inside)}
+
+    def folder(self, twins: bool) -> Path:
+        """Where the project is; the cores' boards differ in compiler flags only."""
+        folder = self._folder / ("twins" if twins else "plain")
+        if not folder.exists():
+            write_files(folder, self._files[twins])
+        return folder
 
 
 @dataclass(frozen=True)
@@ -75,9 +84,10 @@ class Cell:
     compiler: str
     flags: tuple[str, ...]
     core: str = ""
+    twins: bool = False
 
     def __str__(self) -> str:
-        return f"{self.core or 'host'} {self.compiler} {' '.join(self.flags)}"
+        return f"{self.core or 'host'} {self.compiler} {' '.join(self.flags)}{' with twins' if self.twins else ''}"
 
     @property
     def missing_tool(self) -> str:
@@ -96,28 +106,40 @@ class Cell:
         if self.missing_tool:
             raise BuildError(f"{self}: {self.missing_tool} is not installed")
         if self.core:
-            return Emulator(project.model, self._firmware(project), board_of(self.core))
+            return Emulator(project.model, self._firmware(project), board_of(self.core, self.twins))
         compiler = HOST_COMPILERS[self.compiler]
-        return Native(project.model, library=project.library, compiler=compiler, flags=self.flags)
+        return Native(project.model, library=project.library(self.twins), compiler=compiler, flags=self.flags)
 
     def _firmware(self, project: Project) -> Path:
         """The very project that would be flashed, compiled and linked in one go, without PlatformIO."""
-        elf = project.folder / "firmware.elf"
+        folder = project.folder(self.twins)
+        elf = folder / "firmware.elf"
         cpu = self.core.replace("-", "_") if self.compiler == "zig" else self.core
         command = [*CORE_COMPILERS[self.compiler], f"-mcpu={cpu}", *_FIRMWARE_FLAGS, *self.flags, *_FIRMWARE_SOURCES]
         command += ["-lgcc", "-o", elf.name]
-        done = subprocess.run(command, cwd=project.folder, capture_output=True, text=True, check=False)
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
         if done.returncode:
             raise BuildError(f"{self} cannot compile the firmware:\n{done.stderr[-2000:]}")
         return elf
 
 
 # Undefined behaviour ends the process at once: it is seen whatever it would have computed. (So does zig's -O0.)
-_TRAPPING: Final = Cell("clang", ("-O1", "-fsanitize=undefined", "-fsanitize-trap=all"))
+_TRAPPING: Final = ("-O1", "-fsanitize=undefined", "-fsanitize-trap=all")
 
-HOSTS: Final = (*(Cell(compiler, (level,)) for compiler in HOST_COMPILERS for level in LEVELS[compiler]), _TRAPPING)
+# Twins run on this machine too, instruction by instruction; on the M4 both forms do.
+HOSTS: Final = (
+    *(Cell(compiler, (level,)) for compiler in HOST_COMPILERS for level in LEVELS[compiler]),
+    Cell("clang", _TRAPPING),
+    Cell("gcc", ("-O2",), twins=True),
+    Cell("clang", _TRAPPING, twins=True),
+)
 EMULATED: Final = tuple(
-    Cell(compiler, (level,), core) for compiler in CORE_COMPILERS for level in LEVELS[compiler] for core in CORES
+    Cell(compiler, (level,), core, twins)
+    for compiler in CORE_COMPILERS
+    for level in LEVELS[compiler]
+    for core in CORES
+    for twins in (False, True)
+    if twins == (core not in WITHOUT_DSP) or core == "cortex-m4"
 )
 
 
@@ -127,10 +149,10 @@ def cells_of(i: int) -> tuple[Cell, Cell]:
 
 
 @lru_cache
-def board_of(core: str) -> Board:
-    """A board that no one sells: the core, with room for any model."""
+def board_of(core: str, twins: bool = False) -> Board:
+    """A board that no one sells: the core, with room for any model; `twins`: it is told to have DSP instructions."""
     facts: dict[str, Any] = load_board("nucleo_f446re").model_dump()
-    facts |= {"id": core.replace("-", "_"), "core": core, "dsp": core not in WITHOUT_DSP}
+    facts |= {"id": core.replace("-", "_"), "core": core, "dsp": twins}
     facts |= {"compile_flags": [f"-mcpu={core}", "-mthumb"], "emulator": {"cpu": CORES[core]}}
     facts["flash"]["bytes"], facts["ram"]["bytes"] = 1 << 21, 1 << 20
     return Board.model_validate(facts)

@@ -99,7 +99,7 @@ def _longest_model() -> Model:
 
 def test_undefined_behaviour_ends_the_process(tmp_path: Path) -> None:
     """Where a cell says that it traps, it does."""
-    (cell,) = (cell for cell in HOSTS if "-fsanitize=undefined" in cell.flags)
+    cell = next(cell for cell in HOSTS if "-fsanitize=undefined" in cell.flags)
     need(cell)
     (tmp_path / "wrap.c").write_text("int main(int n, char **a) { (void)a; return (0x7FFFFFFF + n) == 0; }")
     command = [*HOST_COMPILERS[cell.compiler], *cell.flags, "wrap.c", "-o", "wrap"]
