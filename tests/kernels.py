@@ -20,11 +20,12 @@ class Kernels:
 
     def __init__(self, compiler: list[str], folder: Path) -> None:
         sources = asset("firmware") / "kernels"
-        (folder / "kernels.c").write_text("".join(f'#include "{name}"\n' for name in (*KERNELS, *DSP_KERNELS)), encoding="utf-8")
+        names = (*KERNELS, *DSP_KERNELS)
+        (folder / "kernels.c").write_text("".join(f'#include "{name}"\n' for name in names), encoding="utf-8")
         flags = ["-std=gnu11", "-O1", "-fPIC", "-shared", "-DLSM_KERNEL=", f"-I{sources}"]
         subprocess.run([*compiler, *flags, "kernels.c", "-o", "kernels.so"], cwd=folder, check=True)
         self._ffi = cffi.FFI()
-        for name in (*KERNELS, *DSP_KERNELS):
+        for name in names:
             self._ffi.cdef(_declarations((sources / name).read_text(encoding="utf-8")))
         self._library = self._ffi.dlopen(str(folder / "kernels.so"))
 
