@@ -20,7 +20,7 @@ from rich.table import Table
 from lsm_edge import __version__
 from lsm_edge.board import board_ids, load_board
 from lsm_edge.config import Config, load_config, parse_config
-from lsm_edge.errors import BuildError, ConfigError, DataError, LsmEdgeError, ModelError
+from lsm_edge.errors import BuildError, ConfigError, LsmEdgeError, ModelError
 from lsm_edge.files import check_writable
 from lsm_edge.model import Model, load_model, save_model
 
@@ -402,15 +402,10 @@ def _project_folder(named: Path | None, board_id: str) -> Path:
 
 
 def _test_recordings(model: Model, path: Path, data: Path | None) -> list[Any]:
-    """The recordings that the model was tested on, found again through its provenance."""
-    from lsm_edge.dataset import load_recordings, split_recordings
+    """The recordings that the model was tested on."""
+    from lsm_edge.learn.provenance import find_recordings
 
-    if "config" not in model.provenance:
-        raise DataError(f"{path}: does not say which recordings it was tested on; train it again")
-    config = parse_config(dict(model.provenance["config"]), str(path))
-    folder = data or Path(model.provenance["data"])
-    recordings = load_recordings(config.dataset, root=Path(), folder=folder, sample_hz=config.frontend.sample_hz)
-    folds = split_recordings(recordings, config.dataset, config.seed)
+    _, recordings, folds = find_recordings(model, str(path), data)
     return [recordings.clips[i] for fold in folds for i in fold.test]
 
 

@@ -21,7 +21,7 @@ class Draw:
 
     def uniform(self, *shape: int) -> Floats:
         """Uniform in (0, 1), both ends left out."""
-        raw = self._bits.random_raw(int(np.prod(shape))) if shape else np.array([self._bits.random_raw()])
+        raw = self._bits.random_raw(int(np.prod(shape))) if shape else np.array([self._bits.random_raw()], np.uint64)
         return np.asarray(((raw >> np.uint64(12)) + 0.5) * 2.0**-52).reshape(shape)
 
     def normal(self, *shape: int) -> Floats:
