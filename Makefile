@@ -4,10 +4,11 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 DEMO   := build/demo
 PEERS  := build/peers
+BRIAN  := build/brian
 MINUTES ?= 10
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test lint soak bench-accuracy golden clean
+.PHONY: help demo test lint soak bench bench-accuracy golden clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
@@ -27,6 +28,9 @@ lint: $(VENV)/dev ## ruff and mypy
 soak: $(VENV)/dev ## random models on every compiler and core; MINUTES=10
 	@$(BIN)/python tools/soak.py --minutes $(MINUTES)
 
+bench: $(VENV)/dev $(BRIAN)/ready ## rewrite docs/performance.md: instructions on cores, speed of this machine; DATA=folder of the data sets
+	@$(BIN)/python -m benchmarks.performance --data "$(DATA)" --brian $(BRIAN)/bin/python
+
 bench-accuracy: $(PEERS)/ready ## rewrite docs/accuracy.md: liquids and outside peers, an hour; DATA=folder of the data sets
 	@$(PEERS)/bin/python -m benchmarks.accuracy --data "$(DATA)"
 
@@ -42,6 +46,11 @@ $(VENV)/demo: pyproject.toml tools/setup.sh
 
 $(VENV)/dev: pyproject.toml tools/setup.sh
 	@sh tools/setup.sh dev $(PYTHON) $(VENV)
+	@touch $@
+
+$(BRIAN)/ready:
+	@$(PYTHON) -m venv $(BRIAN)
+	@$(BRIAN)/bin/python -m pip install -q brian2==2.9.0 'numpy<2.3' setuptools
 	@touch $@
 
 $(PEERS)/ready: pyproject.toml benchmarks/requirements.txt

@@ -15,7 +15,7 @@ import pytest
 from scipy.io import wavfile
 
 from benchmarks.accuracy import cost
-from benchmarks.accuracy.page import Difference, Measured, markdown, measure, page, rounded
+from benchmarks.accuracy.page import Difference, Measured, measure, page, rounded
 from benchmarks.accuracy.peers import USES
 from benchmarks.accuracy.peers.pooling import as_levelled, listener, pooled
 from benchmarks.accuracy.peers.relu_taps import rectified
@@ -26,6 +26,7 @@ from benchmarks.accuracy.scene import BABBLE, CLEAN, WHITE, Scene
 from benchmarks.accuracy.sources import ROOT, SOURCES, spoken
 from benchmarks.accuracy.tables import CLAIMS, SEEDS, TABLES, Row, Table
 from benchmarks.accuracy.tasks import TASKS
+from benchmarks.markdown import markdown
 from lsm_edge.config import Frontend, parse_config
 from lsm_edge.errors import DataError
 from lsm_edge.learn.wire import draft

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from benchmarks.accuracy.result import Result, load_result
 from benchmarks.accuracy.run import Job, shown_rows
 from benchmarks.accuracy.tables import SEEDS, Claim, Row, Table
+from benchmarks.markdown import markdown
 
 CLEAR = 2.0  # standard errors: a difference of less is not called one
 
@@ -158,13 +159,6 @@ def table_text(table: Table, measured: dict[str, Measured]) -> str:
         seeds = ", ".join(f"{row.row.name}: {len(row.results)}" for row in done if len(row.results) > 1)
         text += f"\nStandard errors are {min(errors):.1f} to {max(errors):.1f}. Seeds: {seeds or 'one'}; others: 1.\n"
     return text
-
-
-def markdown(lines: Sequence[Sequence[str]]) -> str:
-    """The first line is the head; all columns but the first are numbers."""
-    head, *rows = lines
-    ruler = ["---", *["---:"] * (len(head) - 1)]
-    return "".join(f"| {' | '.join(line)} |\n" for line in (head, ruler, *rows))
 
 
 def rounded(count: int) -> str:

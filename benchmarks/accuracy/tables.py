@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any, Final
 
 from benchmarks.accuracy.scene import BABBLE, CLEAN, CONFIGS, WHITE
-from lsm_edge.config import Config, load_config, parse_config
+from benchmarks.settings import changed
+from lsm_edge.config import Config
 
 SEEDS: Final = (1001, 1002, 1003, 1004, 1005)  # fresh: no configuration was chosen with them
 NOISY: Final = tuple(f"{noise} {snr_db}" for noise in (WHITE, BABBLE) for snr_db in (20, 10, 5, 0))
@@ -41,7 +41,7 @@ class Row:
         Raises:
             ConfigError: the file is not there or not allowed.
         """
-        return parse_config(_merged(_written(self.config), {**self.changes, "seed": seed}), self.config)
+        return changed(CONFIGS / self.config, {**self.changes, "seed": seed})
 
 
 @dataclass(frozen=True)
@@ -78,21 +78,6 @@ class Claim:
     over: str | None = None
     most_kib: float | None = None
     most_neurons: int | None = None
-
-
-@lru_cache
-def _written(config: str) -> dict[str, Any]:
-    return load_config(CONFIGS / config).model_dump(mode="json", exclude_unset=True)
-
-
-def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """`above` wins; a mapping that has a `kind` replaces the other as a whole."""
-    merged = dict(below)
-    for key, value in above.items():
-        old = merged.get(key)
-        is_nested = isinstance(value, Mapping) and isinstance(old, Mapping) and "kind" not in value
-        merged[key] = _merged(old or {}, value) if is_nested else value
-    return merged
 
 
 OFF: Final = {"reservoir": {"topology": {"kind": "none"}}}
