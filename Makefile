@@ -34,8 +34,8 @@ bench: $(VENV)/dev $(BRIAN)/ready ## rewrite docs/performance.md: instructions o
 bench-accuracy: $(PEERS)/ready ## rewrite docs/accuracy.md: liquids and outside peers, an hour; DATA=folder of the data sets
 	@$(PEERS)/bin/python -m benchmarks.accuracy --data "$(DATA)"
 
-golden: $(VENV)/dev ## rewrite the committed sample of generated C
-	@$(BIN)/python -m pytest -q tests/test_sample.py --update-golden
+golden: $(VENV)/dev ## rewrite the committed sample of generated C, and the instructions that kernels take
+	@$(BIN)/python -m pytest -q tests/test_sample.py tests/test_cost.py --update-golden
 
 clean: ## remove what was built; recordings and models stay
 	rm -rf $(VENV) build dist

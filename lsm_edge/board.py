@@ -16,6 +16,7 @@ import pydantic
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from lsm_edge.assets import asset
+from lsm_edge.budget import Section as BudgetSection
 from lsm_edge.errors import ConfigError
 
 _ID = re.compile(r"[a-z][a-z0-9_]*")
@@ -47,6 +48,39 @@ class Memory(_Section):
         return self.address <= address < self.end
 
 
+class FlashReads(_Section):
+    """What it takes to read the flash, with its accelerator on as the maker advises."""
+
+    max_clock_hz: list[Annotated[int, Field(gt=0)]] = Field(min_length=1)  # with 0, 1, 2... wait states
+    bytes: Literal[4, 8, 16, 32]  # what one read brings
+    prefetch: bool
+    cache_bytes: int = Field(ge=0)  # for instructions
+
+    def wait_states(self, clock_hz: int) -> int:
+        """How many cycles one read takes beyond the first.
+
+        Raises:
+            ConfigError: the flash cannot be read at that clock.
+        """
+        for n, highest_hz in enumerate(self.max_clock_hz):
+            if clock_hz <= highest_hz:
+                return n
+        raise ConfigError(f"{clock_hz} Hz: the flash can be read at up to {self.max_clock_hz[-1]} Hz")
+
+
+class EnergyPerCycle(_Section):
+    """What a cycle of the whole chip takes while it computes, and who says so."""
+
+    low_pj: float = Field(gt=0)
+    expected_pj: float = Field(gt=0)
+    high_pj: float = Field(gt=0)
+    volts: float = Field(gt=0, le=5.5)  # the supply at which this holds
+    regulator: Literal["linear", "switching"]  # for the core's voltage
+    clock_hz: int = Field(gt=0)
+    kind: Literal["measured", "measured on a sibling", "data sheet"]
+    source: str = Field(min_length=1)
+
+
 class PlatformioIds(_Section):
     """What PlatformIO's registry calls the platform and the board."""
 
@@ -70,8 +104,8 @@ class Console(_Section):
     gpio_address: Address
     gpio_enable_address: Address
     gpio_enable_bit: Bit
-    tx_pin: int = Field(ge=0, le=7)
-    rx_pin: int = Field(ge=0, le=7)
+    tx_pin: int = Field(ge=0, le=15)
+    rx_pin: int = Field(ge=0, le=15)
     pin_function: int = Field(ge=0, le=15)
     baud: int = Field(ge=1200, le=2_000_000)
 
@@ -88,9 +122,13 @@ class Board(_Section):
     dsp: bool
     clock_hz: int = Field(gt=0)
     reset_clock_hz: int = Field(gt=0)
+    multiply_cycles: Literal[1, 32] | None = None  # an option of the Cortex-M0 and M0+
     compile_flags: list[Annotated[str, Field(pattern=r"^-m[a-z0-9=.+-]+$")]] = Field(min_length=1)
     flash: Memory
+    flash_reads: FlashReads
     ram: Memory
+    energy: EnergyPerCycle | None = None
+    budget: BudgetSection = {}
     platformio: PlatformioIds
     emulator: Emulator
     console: Console
@@ -115,6 +153,14 @@ class Board(_Section):
             raise ValueError(f"dsp: a {self.core} has no DSP instructions; allowed with {', '.join(_CORES_WITH_DSP)}")
         if f"-mcpu={self.core}" not in self.compile_flags:
             raise ValueError(f"compile_flags: -mcpu={self.core} is missing, though core says {self.core}")
+        if (self.multiply_cycles is None) == self.core.startswith("cortex-m0"):
+            raise ValueError("multiply_cycles: 1 or 32 for a cortex-m0 or cortex-m0plus; other cores have no choice")
+        if sorted(set(self.flash_reads.max_clock_hz)) != self.flash_reads.max_clock_hz:
+            raise ValueError("flash_reads.max_clock_hz: must rise from wait state to wait state")
+        if self.flash_reads.max_clock_hz[-1] < self.clock_hz:
+            raise ValueError(f"flash_reads.max_clock_hz: must reach clock_hz, {self.clock_hz}")
+        if self.energy and not self.energy.low_pj <= self.energy.expected_pj <= self.energy.high_pj:
+            raise ValueError("energy: low_pj, expected_pj and high_pj must rise")
         if self.flash.address < self.ram.end and self.ram.address < self.flash.end:
             raise ValueError("flash and ram overlap")
         wanted = self.console.baud
@@ -177,5 +223,5 @@ def _explain(item: Any) -> str:
         return f"{key}: unknown key; " + (f"did you mean {close[0]}?" if close else f"allowed: {', '.join(known)}")
     message = str(item["msg"]).removeprefix("Value error, ")
     if isinstance(item["input"], dict):
-        return message
+        return f"{key}: {message}" if item["loc"] else message
     return f"{key}: {message[0].lower()}{message[1:]} (got {item['input']!r})"

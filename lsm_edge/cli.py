@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import json
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Annotated, Any
 
 import typer
@@ -18,9 +20,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from lsm_edge import __version__
-from lsm_edge.board import board_ids, load_board
+from lsm_edge.board import Board, board_ids, load_board
+from lsm_edge.budget import Budget
 from lsm_edge.config import Config, load_config, parse_config
-from lsm_edge.errors import BuildError, ConfigError, LsmEdgeError, ModelError
+from lsm_edge.errors import BuildError, ConfigError, DataError, LsmEdgeError, ModelError
 from lsm_edge.files import check_writable
 from lsm_edge.model import Model, load_model, save_model
 
@@ -169,7 +172,6 @@ def search(
 ) -> None:
     """Find settings that are accurate and fit a budget: audio.yaml -> audio.search/, with models that are ready."""
     try:
-        from lsm_edge.search.cost import Budget
         from lsm_edge.search.front import differences, front_table
         from lsm_edge.search.search import search as run
         from lsm_edge.search.watch import Watcher
@@ -177,7 +179,7 @@ def search(
         raise ConfigError(f"search needs {error.name}: pip install 'lsm-edge[search]'") from None
 
     settings = load_config(config)
-    limits = Budget.parse(budget) if budget is not None else Budget()
+    limits = Budget.parse(budget, names=("flash", "ram", "instructions")) if budget is not None else Budget()
     out_folder = folder or Path(config.stem + ".search")
     check_writable(out_folder / "front.json")
     with Watcher(err, limits, trials) as watch:
@@ -233,7 +235,12 @@ def generate(
     folder = project or Path("build") / board
     command = f"lsm-edge generate --board {board} --model {path.name}"
     command += "" if prefix == "lsm" else f" --prefix {prefix}"
-    files = generate_project(loaded, load_board(board), command=command, prefix=prefix)
+    facts = load_board(board)
+    files = generate_project(loaded, facts, command=command, prefix=prefix)
+    limits = Budget.of_section(facts.budget, f"boards/{board}.toml: budget") & _budget_of(loaded, path)
+    # Of flash, only the tables are known before it is compiled.
+    least = SimpleNamespace(flash_bytes=loaded.table_bytes, ram_bytes=context_bytes(loaded.manifest))
+    _check_budget(limits.over(least))
     write_files(folder, files)
     result = {
         "project": folder.as_posix(),
@@ -365,6 +372,54 @@ def verify(
 
 
 @app.command()
+def profile(
+    board: BoardOption,
+    model: ModelOption = None,
+    data: DataOption = None,
+    project: Annotated[Path | None, typer.Option("--project", help="Project folder; default: build/BOARD.")] = None,
+    limit: Annotated[int, typer.Option(help="How many recordings to hear.", min=1)] = 10,
+    compare: Annotated[Path | None, typer.Option(help="Another model, built for it, beside this one.")] = None,
+    budget: Annotated[
+        str | None, typer.Option(help="At most flash=32KiB,stack=1KiB,cycles=20000/step,power=900uW and the like.")
+    ] = None,
+    battery_mah: Annotated[float, typer.Option(help="What the battery holds; a CR2032 does 225.", min=1)] = 225.0,
+    battery_volts: Annotated[float, typer.Option(help="The battery's voltage.", min=0.5, max=60)] = 3.0,
+    duty_cycle: Annotated[float, typer.Option(help="Share of the time in which it hears.", min=1e-6, max=1)] = 1.0,
+    sleep_ua: Annotated[float, typer.Option(help="What flows all the time, in microamperes.", min=0)] = 0.0,
+    as_json: JsonOption = False,
+) -> None:
+    """What a model costs on a board: instructions, cycles, worst case, flash, RAM, stack, energy."""
+    from lsm_edge.target import measure
+    from lsm_edge.target.show import show, show_both
+    from lsm_edge.target.verify import find_prefix
+
+    asked = Budget.parse(budget) if budget is not None else Budget()
+    path = find_model(model)
+    loaded = load_model(path)
+    facts = load_board(board)
+    folder = _project_folder(project, facts.id)
+    battery = measure.Battery(battery_mah, battery_volts, duty_cycle, sleep_ua)
+    recordings, heard = _sounds_for(loaded, path, data, limit)
+    elf = folder / ".pio" / "build" / facts.id / "firmware.elf"
+    with _progress("profile", None) as tick:
+        found = measure.profile(
+            loaded, elf, facts, recordings, prefix=find_prefix(folder), heard=heard, battery=battery, progress=tick
+        )
+    other = None
+    if compare is not None:
+        other = _profile_of(load_model(compare), facts, recordings, loaded, heard, battery)
+    limits = asked & Budget.of_section(facts.budget, f"boards/{facts.id}.toml: budget") & _budget_of(loaded, path)
+    broken = found.over(limits)
+    if as_json:
+        _print_json({**found.as_json(), "broken": broken, **({"compare": other.as_json()} if other else {})})
+    else:
+        show(found, out)
+        if other is not None:
+            show_both(found, other, out)
+    _check_budget(broken)
+
+
+@app.command()
 def boards(as_json: JsonOption = False) -> None:
     """List the boards."""
     known = [load_board(board_id) for board_id in board_ids()]
@@ -407,6 +462,51 @@ def _test_recordings(model: Model, path: Path, data: Path | None) -> list[Any]:
 
     _, recordings, folds = find_recordings(model, str(path), data)
     return [recordings.clips[i] for fold in folds for i in fold.test]
+
+
+def _sounds_for(model: Model, path: Path, data: Path | None, limit: int) -> tuple[list[Any], str]:
+    """Some of the recordings that the model was tested on, evenly spread, or synthetic sounds if there are none."""
+    from lsm_edge.target.measure import synthetic_sounds
+
+    try:
+        found = _test_recordings(model, path, data)
+    except DataError as error:
+        if data is not None:
+            raise
+        err.print(f"{error}\nheard instead: synthetic sounds")
+        return list(synthetic_sounds(model.manifest)), "synthetic sounds"
+    n = min(limit, len(found))
+    return [found[i * len(found) // n] for i in range(n)], "recordings"
+
+
+def _profile_of(model: Model, board: Board, recordings: list[Any], beside: Model, heard: str, battery: Any) -> Any:
+    """The profile of a model that has no project yet: built in a folder of its own."""
+    from lsm_edge.target import measure
+    from lsm_edge.target.build import build_project
+    from lsm_edge.target.codegen import generate_project, write_files
+
+    rates = [each.manifest.frontend.sample_hz for each in (beside, model)]
+    if rates[0] != rates[1]:
+        raise ConfigError(f"--compare: {model.manifest.name} hears {rates[1]} Hz, {beside.manifest.name} {rates[0]} Hz")
+    with tempfile.TemporaryDirectory() as folder:
+        write_files(Path(folder), generate_project(model, board))
+        with _progress("build and profile the other", None):
+            built = build_project(Path(folder), board)
+            return measure.profile(model, built.elf, board, recordings, heard=heard, battery=battery)
+
+
+def _budget_of(model: Model, path: Path) -> Budget:
+    """What the YAML file that the model was trained from says that it may cost."""
+    config = model.provenance.get("config")
+    section = config.get("budget") if isinstance(config, dict) else None
+    return Budget.of_section(section or {}, f"{path}: budget")
+
+
+def _check_budget(broken: list[str]) -> None:
+    for line in broken:
+        err.print(f"over budget: {line}")
+    if broken:
+        raise typer.Exit(1)
 
 
 def _with_split(config: Config, split: str | None, source: Path) -> Config:

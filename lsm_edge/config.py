@@ -17,6 +17,7 @@ import pydantic
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from lsm_edge.budget import Section as BudgetSection
 from lsm_edge.errors import ConfigError
 
 
@@ -179,6 +180,13 @@ class RandomTopology(_Section):
     fan_in: int = Field(default=16, ge=1, le=256)
 
 
+class BlocksTopology(_Section):
+    """Every neuron hears and reaches `fan_in` others, in aligned blocks of four: what cores with DSP do fastest."""
+
+    kind: Literal["blocks"]
+    fan_in: int = Field(default=16, ge=4, le=256, multiple_of=4)
+
+
 class MaassTopology(_Section):
     """A 3-D grid; the chance of a synapse is C * exp(-(distance / reach)**2), C by the kind of both ends."""
 
@@ -188,7 +196,7 @@ class MaassTopology(_Section):
     fan_in: int = Field(default=16, ge=1, le=256)
 
 
-Topology = Annotated[NoTopology | RandomTopology | MaassTopology, Field(discriminator="kind")]
+Topology = Annotated[NoTopology | RandomTopology | BlocksTopology | MaassTopology, Field(discriminator="kind")]
 
 
 class Reservoir(_Section):
@@ -255,13 +263,26 @@ class Readout(_Section):
 
 
 class Endpointer(_Section):
-    """Finds where something happens in a stream: loud for `onset_ms` opens a segment, quiet for `hang_ms` closes it."""
+    """Finds where something happens in a stream: loud for `onset_ms` opens a segment, quiet for `hang_ms` closes it.
+
+    With `gate_db` the front end sleeps while no segment is open and no hop is that much louder than the quiet ones.
+    """
 
     onset_db: float = Field(default=12.0, ge=3, le=60)
     onset_ms: float = Field(default=24.0, gt=0, le=500)
     hang_ms: float = Field(default=200.0, gt=0, le=2000)
     preroll_ms: float = Field(default=64.0, ge=0, le=500)
     floor_db_per_s: float = Field(default=6.0, ge=0.5, le=60)
+    gate_db: float | None = Field(default=None, ge=3, le=60)
+
+    @model_validator(mode="after")
+    def _gate_opens_first(self) -> Self:
+        if self.gate_db is not None and self.gate_db > self.onset_db:
+            raise ValueError(
+                f"gate_db: {self.gate_db} is more than onset_db ({self.onset_db}), so beginnings would be missed; "
+                "half of onset_db is a good choice"
+            )
+        return self
 
 
 class Decision(_Section):
@@ -331,6 +352,7 @@ class Config(_Section):
     decision: Decision = Decision()
     augment: Augment | None = None
     search: Search | None = None
+    budget: BudgetSection | None = None  # what it may cost; decides nothing
 
     @model_validator(mode="after")
     def _stages_agree(self) -> Self:
@@ -343,8 +365,15 @@ class Config(_Section):
                 raise ValueError("decision.mode: live has no segment length; set readout.length_feature: false")
             if self.decision.endpointer is not None:
                 raise ValueError("decision.endpointer finds segments; decision.mode: live has none")
-        if self.decision.endpointer is not None and self.frontend.level != "segment_peak":
+        pointer = self.decision.endpointer
+        if pointer is not None and self.frontend.level != "segment_peak":
             raise ValueError("decision.endpointer listens to absolute levels; set frontend.level: segment_peak")
+        window_ms = 1000 * self.frontend.window_samples / self.frontend.sample_hz
+        if pointer is not None and pointer.gate_db is not None and pointer.hang_ms < window_ms:
+            raise ValueError(
+                f"decision.endpointer.hang_ms: {pointer.hang_ms} ms; with gate_db it must be at least {window_ms:g}, "
+                "the length of frontend.window_samples, so that a window hears all of a sound that opens the gate"
+            )
         return self
 
     @field_validator("name")

@@ -70,6 +70,16 @@ def hear(model: Model, samples: NDArray[np.int16]) -> Ints:
     return frames
 
 
+def listen(model: Model, samples: NDArray[np.int16]) -> tuple[Ints, list[tuple[int, int]]]:
+    """A stream without anybody to begin or end segments: its frames, zero where the gate is closed, and the segments.
+
+    Each is (first, end), in frames; one still open at the end of the stream is left out.
+    """
+    frames = hear(model, samples)
+    segments, gated = decision.listen(model, frames, frontend.hop_loudness(model, samples.astype(np.int64)))
+    return np.where(gated[:, None], 0, frames), segments
+
+
 def run_frames(model: Model, frames: Sequence[Ints]) -> list[Clip]:
     """Run segments given as frames; the batch is padded to the longest and each segment stops at its own end."""
     manifest = model.manifest

@@ -114,6 +114,7 @@ class Endpointer(_Stage):
     hang_frames: int = Field(ge=1, le=65535)
     preroll_frames: int = Field(ge=0)
     floor_rise_q8: int = Field(ge=1, le=65280)
+    gate: int = Field(default=0, ge=0, le=255)
 
 
 class Decision(_Stage):

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from lsm_edge.errors import RangeError
 from lsm_edge.fixed import INT16_MAX, INT16_MIN, Q15_ONE, Ints, decay_q15, log2_q8, saturate_int16, sqrt_floor
 from lsm_edge.model import Model
+from lsm_edge.stages.decision import LOUDEST_HOP_Q8, LOUDEST_Q8
 from lsm_edge.stages.frontend import ACTIVITY_BASE, ACTIVITY_FLOOR, LEVEL_OFFSET_Q8, LEVEL_SHIFT
 from lsm_edge.stages.readout import weights_of
 
@@ -150,6 +151,12 @@ def _frontend(model: Model) -> Iterator[Range]:
         weight = heaviest * model.manifest.decision.max_frames
         yield said("band_sum", "16 times a band's weighted levels", 0, 16 * 255 * weight, "uint32_t")
         yield said("band_peak", "the level of a band that becomes 255", 0, 255 + spread, "int16_t")
+    if (pointer := model.manifest.decision.endpointer) is not None and pointer.gate:
+        n = manifest.hop_samples
+        power = (n // 2) * (n - n // 2) * (INT16_MAX - INT16_MIN) ** 2  # half of the samples at either end
+        yield said("hop_sum", "a hop's sum", n * INT16_MIN, n * INT16_MAX, "int32_t")
+        yield said("hop_squares", "a hop's squares, n times", 0, n * n * INT16_MIN**2, "uint64_t")
+        yield said("hop_loudness", "a hop's loudness", 0, int(log2_q8(np.array(power))) >> LEVEL_SHIFT, "uint32_t")
     if manifest.level == "running_peak":
         yield said("peak_q8", "the running peak", 0, 255 << 8, "uint16_t")
 
@@ -377,8 +384,16 @@ def _decision(model: Model) -> Iterator[Range]:
     decision = model.manifest.decision
     frames = decision.max_frames if decision.mode == "segment" else decision.every_frames
     yield Range("decision", "n_frames", "the frames counted", 0, frames, "uint16_t")
-    if decision.endpointer is not None:
-        risen = (255 << 8) + decision.endpointer.floor_rise_q8
+    pointer = decision.endpointer
+    if pointer is not None and pointer.gate:
+        risen = LOUDEST_HOP_Q8 + pointer.floor_rise_q8
+        yield Range("decision", "gate_floor_risen_q8", "the noise floor of hops after its rise", 0, risen, "uint32_t")
+        yield Range("decision", "gate_floor_q8", "the noise floor of hops", 0, LOUDEST_HOP_Q8, "uint32_t")
+        fallen, risen = -LOUDEST_HOP_Q8, LOUDEST_Q8 + pointer.floor_rise_q8
+        yield Range("decision", "floor_moved_q8", "the noise floor moved as that of hops", fallen, risen, "int32_t")
+        yield Range("decision", "awake_frames", "frames until the gate closes", 0, pointer.hang_frames, "uint16_t")
+    if pointer is not None:
+        risen = LOUDEST_Q8 + pointer.floor_rise_q8
         yield Range("decision", "floor_risen_q8", "the noise floor after its rise", 0, risen, "uint32_t")
-        yield Range("decision", "floor_q8", "the noise floor", 0, 255 << 8, "uint16_t")
+        yield Range("decision", "floor_q8", "the noise floor", 0, LOUDEST_Q8, "uint16_t")
         yield Range("decision", "run", "frames in a row that speak for a change", 0, frames, "uint16_t")

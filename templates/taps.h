@@ -17,7 +17,7 @@ static void HIDDEN record_stage(const lsm_t *lsm, const void *function)
     } else if (function == (const void *)lsm_frame) {
         record(TAP_LEVEL, &lsm->frames[(LSM_HISTORY_FRAMES + lsm->at) * LSM_N_BANDS], LSM_N_BANDS);
     } else if (function == (const void *)lsm_reservoir) {
-        record(TAP_CURRENT, lsm->current, sizeof lsm->current); /* what it was fed: the encoder may run once a frame */
+        record(TAP_CURRENT, current_of(lsm), LSM_N_NEURONS * sizeof lsm->current[0]); /* what it was fed: the encoder may run once a frame */
         record(TAP_V, lsm->v, sizeof lsm->v);
         record(TAP_REFRACTORY, lsm->refractory, sizeof lsm->refractory);
         record(TAP_SPIKES, lsm->spikes, sizeof lsm->spikes);

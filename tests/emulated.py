@@ -43,7 +43,10 @@ KINDS: dict[str, dict[str, Any]] = {
         "frontend": {"window_samples": 128},
         "encoder": {"kind": "current", "max_delay_frames": 0},
         "reservoir": {"n_neurons": 64, "steps_per_frame": 1, "refractory_steps": 3},
-        "decision": {"max_segment_ms": 160.0, "endpointer": {"onset_db": 6.0, "hang_ms": 32.0, "preroll_ms": 16.0}},
+        "decision": {
+            "max_segment_ms": 160.0,
+            "endpointer": {"onset_db": 6.0, "hang_ms": 32.0, "preroll_ms": 16.0, "gate_db": 6.0},
+        },
     },
     "live": {**_LIVE, "encoder": {"kind": "current", "n_taps": 3}, "reservoir": {"n_neurons": 33}},
     "live-delta": {

@@ -373,14 +373,37 @@ def run(model: Model, samples: Row) -> Taps:
     return taps
 
 
-def segments(model: Model, frames: list[Row]) -> list[tuple[int, int]]:
-    """The segments the end-pointer finds in a stream of `frontend.frame` rows: first frame, one past the last."""
+def hop_loudness(model: Model, samples: Row) -> Row:
+    """G of every whole hop."""
+    n = model["frontend"]["hop_samples"]
+    y = [sat16(x - b + (b >> 5)) for x, b in zip(samples, [0, *samples], strict=False)]
+    hops = [y[i : i + n] for i in range(0, len(y) - n + 1, n)]
+    return [log2_q8(n * sum(v * v for v in hop) - sum(hop) ** 2) >> 5 for hop in hops]
+
+
+def segments(model: Model, frames: list[Row], hops: Row) -> tuple[list[tuple[int, int]], list[int]]:
+    """The segments the end-pointer finds in a stream: first frame, one past the last; and the frames not made.
+
+    `frames` are all rows as the frontend makes them, `hops` their G.
+    """
     entries, max_frames = model["decision"]["endpointer"], model["decision"]["max_frames"]
+    gate = entries.get("gate", 0)
     found: list[tuple[int, int]] = []
+    not_made: list[int] = []
     floor_q8, loud_run, quiet_run, earliest = 65280, 0, 0, 0
+    gate_floor_q8, quiet_hops = 102400, 0
     start: int | None = None
     for t, frame in enumerate(frames):
         loudness = max(frame)
+        if start is None and gate > 0:
+            last = gate_floor_q8
+            gate_floor_q8 = min(last + entries["floor_rise_q8"], 256 * hops[t])
+            quiet_hops = 0 if hops[t] >= (gate_floor_q8 >> 8) + gate else quiet_hops + 1
+            if quiet_hops > entries["hang_frames"]:
+                floor_q8 = max(0, min(65280, floor_q8 + gate_floor_q8 - last))
+                not_made.append(t)
+                loud_run, earliest = 0, t + 1
+                continue
         if start is None:
             floor_q8 = min(floor_q8 + entries["floor_rise_q8"], 256 * loudness)
         loud = loudness >= (floor_q8 >> 8) + entries["onset"]
@@ -399,7 +422,7 @@ def segments(model: Model, frames: list[Row]) -> list[tuple[int, int]]:
             start, loud_run = None, 0
             if not hung_up:
                 floor_q8 = 256 * loudness
-    return found
+    return found, not_made
 
 
 # ---- 7. The digest of taps ----

@@ -48,7 +48,7 @@ class Kernels:
 
 def _declarations(source: str) -> str:
     """The prototypes of all functions whose types cffi knows."""
-    found = re.findall(r"^LSM_KERNEL ([^{;]*?\))\s*\{", source, re.MULTILINE)
+    found = re.findall(r"^LSM_KERNEL(?:_APART)? ([^{;]*?\))\s*\{", source, re.MULTILINE)
     return "".join(f"{prototype};\n" for prototype in found if "sound_t" not in prototype)
 
 

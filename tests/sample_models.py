@@ -32,7 +32,7 @@ SETTINGS: Final[dict[str, dict[str, Any]]] = {
         "readout": {"n_windows": 8},
         "decision": {
             "max_segment_ms": 120.0,
-            "endpointer": {"onset_db": 3.0, "onset_ms": 16.0, "hang_ms": 32.0, "preroll_ms": 24.0},
+            "endpointer": {"onset_db": 3.0, "onset_ms": 16.0, "hang_ms": 64.0, "preroll_ms": 24.0, "gate_db": 3.0},
         },
     },
     "delta": {

@@ -154,6 +154,58 @@ def change_one_weight(folder: Path) -> None:
     tables.write_text(head + name + body.replace(first, changed, 1))
 
 
+def test_profile_with_and_without_recordings(copy: Path) -> None:
+    """Numbers, a budget from each of the three places, another model beside it; exit code 1 for a broken budget."""
+    assert run("generate", "--board", "nucleo_f446re", cwd=copy).returncode == 0
+    assert run("build", "--board", "nucleo_f446re", "--offline", cwd=copy).returncode == 0
+    profile = ("profile", "--board", "nucleo_f446re", "--limit", "2")
+    done = run(*profile, "--json", cwd=copy)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert (found["heard"], found["recordings"], found["broken"]) == ("recordings", 2, [])
+    assert set(found["stages"]) == {"frontend", "encoder", "reservoir", "readout", "decision", "push"}
+    for moment in ("step", "hop", "end"):
+        assert 0 < found[moment]["worst_instructions"] <= found[moment]["bound_instructions"]
+
+    done = run(*profile, "--budget", "flash=1KiB,cycles=5/step,ram=1MiB", cwd=copy)
+    assert done.returncode == 1
+    assert "over budget: flash" in done.stderr
+    assert "over budget: cycles/step" in done.stderr
+    assert "ram" not in done.stderr
+
+    shutil.copy(copy / "tiny.lsm", copy / "other")
+    done = run(*profile, "--model", "tiny.lsm", "--compare", "other", cwd=copy)
+    assert done.returncode == 0, done.stderr
+    assert "+0.0 %" in done.stdout
+
+    shutil.rmtree(copy / "words")
+    done = run(*profile, "--json", cwd=copy)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["heard"] == "synthetic sounds"
+    assert "heard instead: synthetic sounds" in done.stderr
+    done = run(*profile, "--data", "nowhere", cwd=copy)
+    assert done.returncode == 2
+
+
+def test_generate_keeps_to_the_budget(copy: Path) -> None:
+    """Of the board's file, and of the YAML, which travels in the model without changing what it computes."""
+    (copy / "boards").mkdir()
+    board = (EXAMPLES.parent / "boards" / "nucleo_f446re.toml").read_text()
+    (copy / "boards" / "small.toml").write_text(f'{board}\n[budget]\nram = "1KiB"\n')
+    done = run("generate", "--board", "small", cwd=copy)
+    assert done.returncode == 1
+    assert done.stderr.startswith("over budget: ram ")
+    assert not (copy / "build").exists()
+
+    digest = json.loads((copy / "train.json").read_text())["digest"]
+    (copy / "tiny.yaml").write_text(f"{CONFIG}budget: {{flash: 100, ram: 1MiB}}\n")
+    trained = run("train", "tiny.yaml", "--json", cwd=copy)
+    assert json.loads(trained.stdout)["digest"] == digest
+    done = run("generate", "--board", "nucleo_f446re", cwd=copy)
+    assert done.returncode == 1
+    assert "over budget: flash " in done.stderr
+
+
 def test_certificate_holds_in_another_folder_and_not_with_another_weight(copy: Path, tmp_path: Path) -> None:
     def build(folder: Path) -> None:
         assert run("build", "--board", "nucleo_f446re", "--offline", cwd=folder).returncode == 0
@@ -280,7 +332,7 @@ def test_wrong_input_is_named_and_nothing_is_lost(copy: Path, name: str, says: s
 
 
 def test_every_command_has_help() -> None:
-    for command in ("train", "evaluate", "generate", "build", "verify", "boards"):
+    for command in ("train", "evaluate", "generate", "build", "verify", "profile", "boards"):
         done = run(command, "--help", cwd=EXAMPLES)
         assert done.returncode == 0
         assert "--json" in done.stdout

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import cffi
 import pytest
+from emulated import M4, compile_firmware
 from hypothesis import given
 from hypothesis import strategies as st
-from models import RECURRENT, small_model
+from models import RECURRENT, small_model, sound
 from needs import need, need_host_compiler
 from sample_models import SETTINGS, sample_model
 
@@ -20,9 +21,11 @@ from lsm_edge.assets import asset
 from lsm_edge.board import load_board
 from lsm_edge.errors import ConfigError, RangeError
 from lsm_edge.files import write_atomically
+from lsm_edge.golden import run_clips
 from lsm_edge.target import codegen
 from lsm_edge.target.codegen import KERNELS, check_fit, generate_library, generate_project, write_files
 from lsm_edge.target.context import context_bytes, context_fields
+from lsm_edge.target.emulate import Emulator
 
 WARNINGS = ["-Wall", "-Wextra", "-Wconversion", "-Wpedantic", "-Wshadow", "-Werror"]
 ARM = {
@@ -320,3 +323,21 @@ def test_rows_are_aligned(values: list[int], rows: str | None) -> None:
     assert rows is None or text == rows
     assert [int(word) for word in re.findall(r"-?\d+", text)] == values
     assert max(map(len, text.splitlines())) <= 110
+
+
+@pytest.mark.parametrize("n_neurons", [64, 66, 129])
+def test_blocks_of_four_are_packed(n_neurons: int, tmp_path: Path) -> None:
+    """Where a twin delivers blocks, an index stands for four targets; all taps and the self-test stay what they are."""
+    recurrent = {"topology": {"kind": "blocks", "fan_in": 16}, "max_delay_steps": 2}
+    model = small_model(reservoir={"n_neurons": n_neurons, **recurrent})
+    n_synapses = model.manifest.reservoir.n_synapses
+    twin, plain = (generate_library(model, dsp=dsp) for dsp in (True, False))
+    assert f"uint16_t recurrent_target[{n_synapses // 4}]" in twin["lsm_tables.h"]
+    assert f"uint16_t recurrent_target[{n_synapses}]" in plain["lsm_tables.h"]
+    assert "deliver_blocks(lsm->" in twin["lsm.c"]
+    emulator = Emulator(model, compile_firmware(model, M4, tmp_path), M4)
+    assert emulator.selftest() == 1
+    clip = sound(1, 12)
+    want, got = run_clips(model, [clip])[0].taps, emulator.tap(clip)
+    assert want["reservoir.spikes"].any()
+    assert all((got[name] == want[name]).all() for name in want)

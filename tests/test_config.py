@@ -22,7 +22,7 @@ SAID = [
     ({"frontnd": {}}, "frontnd: unknown key; did you mean frontend?"),
     ({"frontend": {"sample_rate": 8000}}, "frontend.sample_rate: unknown key; did you mean"),
     ({"zzz": 1},
-     "zzz: unknown key; allowed: augment, dataset, decision, encoder, frontend, name, readout, reservoir, search"),
+     "zzz: unknown key; allowed: augment, budget, dataset, decision, encoder, frontend, name, readout, reservoir"),
     ({"encoder": {"kind": "delta", "dleta": 3}}, "encoder.dleta: unknown key; did you mean delta?"),
     ({"encoder": {"kind": "delta", "n_taps": 3}}, "encoder.n_taps: unknown key"),
     ({"encoder": {"kind": "current", "delta": 3}}, "encoder.delta: unknown key"),
@@ -104,6 +104,10 @@ SAID = [
     ({**LIVE, "decision": {"mode": "live", "endpointer": {}}}, "decision.endpointer finds segments"),
     ({"frontend": {"level": "running_peak"}, "decision": {"endpointer": {}}},
      "decision.endpointer listens to absolute"),
+    ({"decision": {"endpointer": {"gate_db": 12.5}}}, "decision.endpointer.gate_db: 12.5 is more than onset_db (12.0)"),
+    ({"decision": {"endpointer": {"gate_db": 2}}}, "decision.endpointer.gate_db"),
+    ({"decision": {"endpointer": {"gate_db": 6, "hang_ms": 31}}},
+     "decision.endpointer.hang_ms: 31.0 ms; with gate_db it must be at least 32"),
 ]  # fmt: skip
 
 

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from kernels import Kernels
+from needs import need_host_compiler
 
 from lsm_edge import fixed
 
@@ -111,7 +112,15 @@ def test_multiply_and_decay_in_c(kernels: Kernels, factor: int) -> None:
         assert [kernels.decay_q15(i, factor) for i in INT16] == fixed.decay_q15(INT16, factor).tolist()
 
 
-def test_logarithms_and_roots_in_c(kernels: Kernels) -> None:
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Kernels:
+    """The kernels as for a core that cannot count leading zeros."""
+    return Kernels([*need_host_compiler(), "-DLSM_HAS_CLZ=0"], tmp_path_factory.mktemp("small"))
+
+
+@pytest.mark.parametrize("core", ["kernels", "small"])
+def test_logarithms_and_roots_in_c(core: str, request: pytest.FixtureRequest) -> None:
+    kernels = request.getfixturevalue(core)
     x = np.concatenate([np.arange(70_000), AROUND_POWERS])
     assert [kernels.log2_q8(i) for i in x] == fixed.log2_q8(x).tolist()
     word = x[x < 2**32]
@@ -121,5 +130,10 @@ def test_logarithms_and_roots_in_c(kernels: Kernels) -> None:
 
 
 @given(POSITIVE)
-def test_log2_of_anything_in_c(kernels: Kernels, x: int) -> None:
-    assert kernels.log2_q8(x) == python_log2_q8(x)
+def test_log2_of_anything_in_c(kernels: Kernels, small: Kernels, x: int) -> None:
+    assert kernels.log2_q8(x) == small.log2_q8(x) == python_log2_q8(x)
+
+
+@given(st.integers(-32768, 32767), st.integers(-32768, 32767))
+def test_a_pair_is_a_word(kernels: Kernels, first: int, second: int) -> None:
+    assert kernels.load_pair(np.array([first, second], np.int16)) == first % 2**16 + second % 2**16 * 2**16

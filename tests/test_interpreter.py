@@ -17,7 +17,7 @@ from lsm_edge import golden
 from lsm_edge.config import parse_config
 from lsm_edge.learn import wire
 from lsm_edge.model import Model, load_model, save_model
-from lsm_edge.stages import decision
+from lsm_edge.stages import decision, frontend
 
 LABELS = ["one", "two", "three"]
 HOP = 64
@@ -227,6 +227,8 @@ def test_one_bit_changes_the_digest(tmp_path: Path) -> None:
         {},
         {"onset_db": 3.0, "onset_ms": 8.0, "hang_ms": 8.0, "preroll_ms": 0.0},
         {"onset_db": 6.0, "hang_ms": 40.0, "preroll_ms": 200.0, "floor_db_per_s": 60.0},
+        {"gate_db": 6.0},
+        {"onset_db": 6.0, "gate_db": 3.0, "hang_ms": 40.0, "floor_db_per_s": 20.0},
     ],
 )
 @pytest.mark.parametrize("max_segment_ms", [400.0, 1000.0])
@@ -238,6 +240,18 @@ def test_end_pointer(endpointer: dict[str, float], max_segment_ms: float, tmp_pa
         loudness = np.repeat(rng.integers(0, 256, 150), rng.integers(1, 60, 150))
         frames = rng.integers(0, np.maximum(loudness, 1)[:, None] + 1, (len(loudness), model.manifest.frontend.n_bands))
         frames = np.minimum(frames, 255).astype(np.uint8)
-        found = interpreter.segments(copy, frames.tolist())
-        assert found == decision.segments_of(model, frames)
+        hops = np.minimum(loudness + rng.integers(0, 8, len(loudness)) + rng.integers(0, 120), 399)
+        found, not_made = interpreter.segments(copy, frames.tolist(), hops.tolist())
+        expected, gated = decision.listen(model, frames, hops)
+        assert (found, not_made) == (expected, np.flatnonzero(gated).tolist())
         assert len(found) > 5
+        assert (len(not_made) > 9) == ("gate_db" in endpointer)
+
+
+@pytest.mark.parametrize("hop_ms", [5.0, 16.0])
+def test_loudness_of_hops(hop_ms: float, tmp_path: Path) -> None:
+    model = make_model({"frontend": {"hop_ms": hop_ms}})
+    copy = interpreted(model, tmp_path)
+    for samples in (noise_bursts(3, 20), np.zeros(400, np.int16), np.resize(np.int16([-32768, 32767]), 1000)):
+        found = interpreter.hop_loudness(copy, samples.tolist())
+        assert found == frontend.hop_loudness(model, samples.astype(np.int64)).tolist()

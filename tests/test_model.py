@@ -120,6 +120,14 @@ def test_the_digest_is_the_documented_one(model: Model) -> None:
     assert model.digest == sha.hexdigest()
 
 
+def test_a_gate_has_part_in_the_digest_only_if_there_is_one() -> None:
+    """Of a stage within a stage too, what is at its default is left out."""
+    without, gated = (small_model(decision={"endpointer": {"gate_db": gate}}) for gate in (None, 6.0))
+    assert "gate" not in without.manifest.canonical().decode()
+    assert '"gate":16' in gated.manifest.canonical().decode()
+    assert without.digest != gated.digest
+
+
 def test_provenance_and_order_leave_the_digest_alone(model: Model) -> None:
     other = Model(model.manifest, dict(reversed(model.tables.items())), {"data": "elsewhere"})
     assert other.digest == model.digest
@@ -363,6 +371,7 @@ def test_types_shapes_and_names(model: Model) -> None:
         ("decision", {"every_frames": 65536}),
         ("decision", {"endpointer": {**POINTER, "preroll_frames": 28}}),
         ("decision", {"endpointer": {**POINTER, "hang_frames": 65536}}),
+        ("decision", {"endpointer": {**POINTER, "gate": 256}}),
     ],
 )  # fmt: skip
 def test_manifests_that_no_firmware_could_be_made_of(

@@ -39,6 +39,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "live": LIVE,
     "live, recurrent": {**LIVE, "reservoir": RECURRENT},
     "with endpointer": {"decision": {"endpointer": {}}},
+    "with gate": {"decision": {"endpointer": {"gate_db": 6.0, "hang_ms": 16.0}}},
 }
 
 

@@ -145,6 +145,8 @@ JUSTIFIED = {
     "peaks": "frontend.band_peak",
     "peak_q8": "frontend.peak_q8",
     "floor_q8": "decision.floor_q8",
+    "gate_floor_q8": "decision.gate_floor_q8",
+    "awake_frames": "decision.awake_frames",
     "run": "decision.run",
     "refractory": "reservoir.refractory",
     "features": "readout.features",
@@ -159,7 +161,8 @@ def test_every_type_of_the_context_is_justified(name: str) -> None:
     """The rest are bits, flags, a sample, and counters that the manifest's own limits keep within their type."""
     model = sample_model(name) if name in SETTINGS else small_model(**OPTIONS[name])
     found = ranges_of(model)
-    rest = {"guard", "spikes", "pending", "decision", "previous", "fill", "window", "slot", "by_hand", "is_open"}
+    rest = {"guard", "spikes", "pending", "decision", "previous", "fill", "window", "slot"}
+    rest |= {"by_hand", "is_awake", "is_open"}
     for field in context_fields(model.manifest):
         if field.name not in rest:
             assert found[JUSTIFIED[field.name]].type == field.type

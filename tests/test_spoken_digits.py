@@ -7,13 +7,14 @@ from pathlib import Path
 import interpreter
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from shared_data import shared_data
 
 from lsm_edge import golden
 from lsm_edge.board import load_board
 from lsm_edge.config import load_config
 from lsm_edge.learn.train import Training, train
-from lsm_edge.model import load_model, save_model
+from lsm_edge.model import Endpointer, Model, load_model, save_model
 from lsm_edge.target.build import build_project
 from lsm_edge.target.codegen import generate_project, write_files
 from lsm_edge.target.native import Native
@@ -61,6 +62,64 @@ def test_firmware_is_what_was_trained(digits: Training, board_id: str, tmp_path:
     assert [target.recordings for target in result.targets] == [300, 30]
     assert result.differences == 0
     assert result.integers > 40_000_000
+
+
+# Words 0.5 to 1 s apart, all equally loud: the background's kind, and how far it lies below them.
+BACKGROUNDS = {"digital silence": ("none", 0), "hiss": ("white", -40), "a fan": ("pink", -20), "hum": ("hum", -40)}
+
+
+def stream_of(words: list[NDArray[np.int16]], kind: str, below_db: float) -> tuple[NDArray[np.int16], list[range]]:
+    """The words as one stream, and where each is."""
+    rng, loudness = np.random.default_rng(1), 1500
+    parts, places, at = [], [], 0
+    for word in words:
+        gap = int(rng.uniform(4000, 8000))
+        parts += [np.zeros(gap), word * (loudness / np.sqrt(np.mean(np.square(word, dtype=np.float64))))]
+        places.append(range(at + gap, at + gap + len(word)))
+        at += gap + len(word)
+    clean = np.concatenate([*parts, np.zeros(8000)])
+    spectrum = np.fft.rfft(rng.normal(size=len(clean)))
+    if kind == "pink":
+        spectrum /= np.sqrt(np.arange(len(spectrum)) + 1)
+    noise = np.fft.irfft(spectrum, len(clean))
+    if kind == "hum":
+        noise += 3000 + 20 * np.sin(2 * np.pi * 50 / 8000 * np.arange(len(clean)))
+    gain = 0 if kind == "none" else loudness / np.std(noise) * 10 ** (below_db / 20)
+    return np.clip(np.round(clean + gain * noise), -32768, 32767).astype(np.int16), places
+
+
+def words_found(model: Model, samples: NDArray[np.int16], places: list[range]) -> tuple[dict[int, int], float]:
+    """Each word that a segment lies on, with the class of the last one; and the share of frames that were not made."""
+    frames, segments = golden.listen(model, samples)
+    made, classes = Native(model).listen(samples)
+    assert np.array_equal(made, frames)
+    hop = model.manifest.frontend.hop_samples
+    found = {}
+    for (first, end), label in zip(segments, classes, strict=True):
+        overlaps = [min(end * hop, place.stop) - max(first * hop, place.start) for place in places]
+        assert max(overlaps) > 0
+        found[int(np.argmax(overlaps))] = label
+    return found, float((~made.any(axis=1)).mean())
+
+
+@pytest.mark.parametrize("background", BACKGROUNDS)
+def test_the_gate_costs_no_word(digits: Training, background: str) -> None:
+    """Of 100 words every one that is found without a gate is found behind one, and classes are as often right."""
+    some = digits.test[::3]
+    words = [digits.recordings.clips[i].samples for i in some]
+    samples, places = stream_of(words, *BACKGROUNDS[background])
+    found = {}
+    for gate in (0, 16):
+        pointer = Endpointer(onset=32, onset_frames=3, hang_frames=25, preroll_frames=8, floor_rise_q8=33, gate=gate)
+        manifest = digits.model.manifest
+        settings = manifest.decision.model_copy(update={"endpointer": pointer})
+        model = Model(manifest.model_copy(update={"decision": settings}), digits.model.tables)
+        found[gate], idle = words_found(model, samples, places)
+    assert found[16].keys() == found[0].keys() == set(range(len(words)))
+    assert idle > 0.25
+    truth = digits.recordings.targets[some]
+    right = {gate: sum(truth[i] == label for i, label in of.items()) for gate, of in found.items()}
+    assert right[16] >= right[0] - 2
 
 
 def test_interpreter_of_the_documentation_agrees(digits: Training, tmp_path: Path) -> None:

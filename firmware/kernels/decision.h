@@ -32,13 +32,21 @@ LSM_KERNEL uint32_t lead_of(const int32_t *scores, size_t n_classes, int32_t bes
     return (uint32_t)lead;
 }
 
-/* The noise floor of the end-pointer: down at once, up by rise_q8 a frame.
- * floor_q8 <= 65280. */
-LSM_KERNEL uint16_t follow_floor(uint16_t floor_q8, uint8_t loudness, uint16_t rise_q8)
+/* A noise floor, of frames or of hops: down at once, up by rise_q8 a frame.
+ * floor_q8 <= 102400, loudness <= 400. */
+LSM_KERNEL uint32_t follow_floor(uint32_t floor_q8, uint32_t loudness, uint32_t rise_q8)
 {
-    uint32_t risen_q8 = (uint32_t)floor_q8 + rise_q8;
-    uint32_t loudness_q8 = (uint32_t)loudness << 8;
-    return (uint16_t)(risen_q8 < loudness_q8 ? risen_q8 : loudness_q8);
+    uint32_t risen_q8 = floor_q8 + rise_q8;
+    uint32_t loudness_q8 = loudness << 8;
+    return risen_q8 < loudness_q8 ? risen_q8 : loudness_q8;
+}
+
+/* The floor of frames that are not made: it moves as that of hops does, within
+ * what bytes can say. Both floors of hops <= 102400. */
+LSM_KERNEL uint16_t move_floor(uint16_t floor_q8, uint32_t hops_before_q8, uint32_t hops_q8)
+{
+    int32_t moved_q8 = (int32_t)floor_q8 + (int32_t)hops_q8 - (int32_t)hops_before_q8;
+    return (uint16_t)(moved_q8 < 0 ? 0 : moved_q8 > 65280 ? 65280 : moved_q8);
 }
 
 #endif

@@ -21,23 +21,36 @@ LSM_KERNEL void encode_current(int16_t *current, const uint8_t *oldest, const ui
     }
 }
 
-/* current, early in a segment: of the bytes that taps reach the first n_missing
- * lie before its start. They are zero and are not kept; heard points at the rest. */
-LSM_KERNEL void encode_early(int16_t *current, const uint8_t *heard, size_t n_missing, const uint16_t *tap_offset,
-                             const int8_t *tap_weight, size_t n_neurons, size_t n_taps, uint32_t shift)
+/* current for four frames in a row, for each a row of currents: what a tap is and
+ * weighs is read once for all. oldest points at the oldest frame that a tap of the
+ * first of them reaches. Of the bytes from there on n_missing lie before all that is
+ * kept: they are zero. If there are none, first is oldest; else it is where the rest
+ * begins, and a tap that finds its first byte missing finds its last three as well. */
+LSM_KERNEL void encode_four(int16_t *current, const uint8_t *first, size_t n_missing, const uint16_t *tap_offset,
+                            const int8_t *tap_weight, size_t n_neurons, size_t n_taps, size_t n_bands, uint32_t shift)
 {
     size_t n;
     size_t k;
     for (n = 0; n < n_neurons; n++) {
-        int32_t total = 0;
+        int32_t a = 0;
+        int32_t b = 0;
+        int32_t c = 0;
+        int32_t d = 0;
         for (k = 0; k < n_taps; k++) {
             size_t offset = *tap_offset++;
-            int8_t weight = *tap_weight++;
+            int32_t weight = *tap_weight++;
             if (offset >= n_missing) {
-                total += weight * (int32_t)heard[offset - n_missing];
+                const uint8_t *tapped = &first[offset - n_missing];
+                a += weight * (int32_t)tapped[0];
+                b += weight * (int32_t)tapped[n_bands];
+                c += weight * (int32_t)tapped[2U * n_bands];
+                d += weight * (int32_t)tapped[3U * n_bands];
             }
         }
-        current[n] = saturate_int16(total >> shift);
+        current[n] = saturate_int16(a >> shift);
+        current[n_neurons + n] = saturate_int16(b >> shift);
+        current[2U * n_neurons + n] = saturate_int16(c >> shift);
+        current[3U * n_neurons + n] = saturate_int16(d >> shift);
     }
 }
 

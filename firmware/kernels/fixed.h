@@ -6,6 +6,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 /* A tool may add attributes to the kernels (the host build excludes them from
  * function instrumentation); none may change a result. */
@@ -13,10 +14,41 @@
 #define LSM_KERNEL static inline
 #endif
 
+/* Armv6-M has neither an instruction that counts leading zeros nor a product of two
+ * words that is longer than one; both would be calls. */
+#ifndef LSM_HAS_CLZ
+#if defined(__GNUC__) && (!defined(__arm__) || defined(__ARM_FEATURE_CLZ))
+#define LSM_HAS_CLZ 1
+#else
+#define LSM_HAS_CLZ 0
+#endif
+#endif
+
+/* A kernel of many variables: several of them in one function would not find room in
+ * the eight registers of Armv6-M. */
+#if defined(__GNUC__) && !LSM_HAS_CLZ
+#define LSM_KERNEL_APART static __attribute__((noinline, unused))
+#else
+#define LSM_KERNEL_APART LSM_KERNEL
+#endif
+
 /* C99 leaves the right shift of a negative value to the compiler, and how wide
  * the int is in which narrower integers are added and multiplied. */
 typedef char lsm_shift_is_arithmetic[(((int32_t)-1 >> 1) == -1) ? 1 : -1];
 typedef char lsm_int_has_32_bits[(sizeof(int) >= sizeof(int32_t)) ? 1 : -1];
+
+/* Two neighbours as one word, the first in the low half: these cores are little-endian.
+ * pair is at a multiple of four bytes. */
+LSM_KERNEL uint32_t load_pair(const int16_t *pair)
+{
+    uint32_t word;
+#ifdef __GNUC__
+    __builtin_memcpy(&word, __builtin_assume_aligned(pair, sizeof word), sizeof word); /* not a call if freestanding */
+#else
+    memcpy(&word, pair, sizeof word);
+#endif
+    return word;
+}
 
 LSM_KERNEL int16_t saturate_int16(int32_t x)
 {
@@ -46,6 +78,9 @@ LSM_KERNEL int32_t decay_q15(int32_t x, int32_t factor_q15)
 /* How many bits x needs; 0 needs none. */
 LSM_KERNEL uint32_t bit_length(uint32_t x)
 {
+#if LSM_HAS_CLZ
+    return x != 0U ? 32U - (uint32_t)__builtin_clz(x) : 0U;
+#else
     uint32_t n = 0;
     if (x >= 0x10000U) { n += 16U; x >>= 16; }
     if (x >= 0x100U)   { n += 8U;  x >>= 8; }
@@ -53,6 +88,7 @@ LSM_KERNEL uint32_t bit_length(uint32_t x)
     if (x >= 0x4U)     { n += 2U;  x >>= 2; }
     if (x >= 0x2U)     { n += 1U;  x >>= 1; }
     return n + x;
+#endif
 }
 
 /* log2(x) in 1/256 octaves for x >= 1, 0 for 0. The fraction is a parabola:
@@ -60,28 +96,34 @@ LSM_KERNEL uint32_t bit_length(uint32_t x)
 LSM_KERNEL int32_t log2_q8(uint64_t x)
 {
     uint32_t high = (uint32_t)(x >> 32);
-    uint32_t exponent;
+    uint32_t low = (uint32_t)x;
+    uint32_t n_bits;
     uint32_t mantissa;
-    if (x == 0) {
-        return 0;
+    if (high != 0U) {
+        n_bits = bit_length(high);
+        low = (high << (32U - n_bits)) | ((low >> 1) >> (n_bits - 1U));
+        n_bits += 32U;
+    } else {
+        n_bits = bit_length(low);
+        if (n_bits == 0U) {
+            return 0;
+        }
+        low <<= 32U - n_bits;
     }
-    exponent = (high != 0 ? 32U + bit_length(high) : bit_length((uint32_t)x)) - 1U;
-    mantissa = (uint32_t)(exponent >= 8U ? x >> (exponent - 8U) : x << (8U - exponent)) & 255U;
-    return (int32_t)((exponent << 8) + mantissa + ((mantissa * (256U - mantissa) * 88U) >> 16));
+    mantissa = (low >> 23) & 255U; /* the leading one is bit 31 */
+    return (int32_t)(((n_bits - 1U) << 8) + mantissa + ((mantissa * (256U - mantissa) * 88U) >> 16));
 }
 
-/* floor(sqrt(x)) for 0 <= x <= 65535. */
+/* floor(sqrt(x)) for 0 <= x <= 65535. x becomes y = 4^k x, 2^14 <= y < 2^16, unless
+ * it is 0; a parabola lies above sqrt(y), by less than two. The tests try every x. */
 LSM_KERNEL uint8_t sqrt_floor(uint32_t x)
 {
-    uint32_t root = 0;
-    uint32_t bit;
-    for (bit = 128U; bit != 0U; bit >>= 1) {
-        uint32_t trial = root | bit;
-        if (trial * trial <= x) {
-            root = trial;
-        }
-    }
-    return (uint8_t)root;
+    uint32_t shift = (16U - bit_length(x)) & ~1U;
+    int32_t y = (int32_t)(x << shift);
+    int32_t root = (288540358 + y * (16874 - ((y * 4890) >> 16))) >> 22; /* the sum is below 2^31 */
+    root += (y - root * root) >> 31;
+    root += (y - root * root) >> 31;
+    return (uint8_t)((uint32_t)root >> (shift / 2U));
 }
 
 #endif

@@ -33,34 +33,79 @@ LSM_KERNEL int16_t emphasise(int16_t x, int16_t before)
     return saturate_int16((int32_t)x - before + (before >> 5));
 }
 
-/* How far a window can be shifted left until its largest sample fills 16 bits. */
+/* A run of samples, given the one before it -> the last one. */
+LSM_KERNEL int16_t emphasise_run(int16_t *to, const int16_t *samples, size_t n_samples, int16_t before)
+{
+    size_t i;
+    for (i = 0; i < n_samples; i++) {
+        int16_t x = samples[i];
+        to[i] = emphasise(x, before);
+        before = x;
+    }
+    return before;
+}
+
+/* How loud a hop is, in the steps of levels: n^2 times the variance of its n
+ * samples, so that a constant offset is not loud. n <= 1024 keeps |sum| <= 2^25,
+ * squares <= 2^40, and n * squares, which is at least sum * sum, <= 2^50. */
+LSM_KERNEL uint32_t hop_loudness(const int16_t *samples, size_t n_samples)
+{
+    int32_t sum = 0;
+    int64_t squares = 0; /* signed: one SMLALBB a sample */
+    size_t i;
+    for (i = 0; i < n_samples; i++) {
+        int32_t y = samples[i];
+        sum += y;
+        squares += (int64_t)(y * y);
+    }
+    return (uint32_t)log2_q8((uint64_t)squares * n_samples - (uint64_t)((int64_t)sum * sum)) >> LEVEL_SHIFT;
+}
+
+/* From all x ^ (x << 1) of a window: that is a bit longer than the x >= 0, or -1 - x,
+ * which has to fit; but for -1, and for 0. */
+LSM_KERNEL uint32_t headroom_from(uint32_t used)
+{
+    used = bit_length((used | (used >> 16)) & 0xFFFFU);
+    return used > 1U ? 16U - used : 0U;
+}
+
+/* How far a window can be shifted left until its largest sample fills 16 bits: 0 to
+ * 14. Two samples at a time: what the one shifts into the other's lowest bit says
+ * nothing, for it is never the highest of those that count. n_samples is even. */
 LSM_KERNEL uint32_t headroom_of(const int16_t *samples, size_t n_samples)
 {
     uint32_t used = 0;
     size_t i;
-    for (i = 0; i < n_samples; i++) {
-        int32_t x = samples[i];
-        used |= (uint32_t)(x ^ (x >> 15));
+    for (i = 0; i < n_samples; i += 2U) {
+        uint32_t pair = load_pair(&samples[i]);
+        used |= pair ^ (pair << 1);
     }
-    used = bit_length(used);
-    return used > 0U ? 15U - used : 0U;
+    return headroom_from(used);
+}
+
+/* Two samples under the window: one point, |part| <= 2^14. weight < 2^15 and
+ * sample << headroom < 2^15: the product, shifted, stays within int32_t. */
+LSM_KERNEL uint32_t windowed(const int16_t *samples, const int16_t *window_q15, size_t pair, uint32_t headroom)
+{
+    uint32_t x = load_pair(&samples[2U * pair]);
+    uint32_t re = (uint32_t)(real_of(x) * window_q15[2U * pair]) << headroom;
+    uint32_t im = (uint32_t)(imag_of(x) * window_q15[2U * pair + 1U]) << headroom;
+    return (re >> 16) | (im & 0xFFFF0000U);
 }
 
 /* Window function and block floating point: n_samples samples become half as
- * many complex points, |part| <= 2^14, in bit-reversed order.
- * weight << headroom < 2^15 << 14, sample << headroom < 2^15: the product,
- * (sample << headroom) * weight, stays within int32_t. */
-LSM_KERNEL void normalise(uint32_t *points, const int16_t *samples, const int16_t *window_q15,
+ * many complex points, in bit-reversed order. In that order a point of the first
+ * half has the one half of all points further on as its neighbour. */
+LSM_KERNEL_APART void normalise(uint32_t *points, const int16_t *samples, const int16_t *window_q15,
                           size_t n_samples, uint32_t headroom)
 {
-    size_t n_points = n_samples / 2U;
+    size_t half = n_samples / 4U;
     size_t reversed = 0;
     size_t i;
-    for (i = 0; i < n_points; i++) {
-        size_t bit = n_points / 2U;
-        int32_t even = (samples[2U * i] * ((int32_t)window_q15[2U * i] << headroom)) >> 16;
-        int32_t odd = (samples[2U * i + 1U] * ((int32_t)window_q15[2U * i + 1U] << headroom)) >> 16;
-        points[reversed] = point_of(even, odd);
+    for (i = 0; i < half; i++) {
+        size_t bit = half;
+        points[reversed] = windowed(samples, window_q15, i, headroom);
+        points[reversed + 1U] = windowed(samples, window_q15, i + half, headroom);
         while ((reversed & bit) != 0U) {
             reversed ^= bit;
             bit >>= 1;
@@ -82,7 +127,7 @@ LSM_KERNEL void butterfly(uint32_t *a, uint32_t *b, int32_t t_re, int32_t t_im)
  * every stage. In: |point| <= 2^14.5. Out: |point| <= 2^14.5 + 12, so that every
  * part, and every product with a twiddle, fits int16_t and nothing saturates.
  * n_points is a power of two from 4 up. */
-LSM_KERNEL void transform(uint32_t *points, const uint32_t *twiddle_q15, size_t n_points)
+LSM_KERNEL_APART void transform(uint32_t *points, const uint32_t *twiddle_q15, size_t n_points)
 {
     size_t span;
     size_t first;
@@ -95,15 +140,17 @@ LSM_KERNEL void transform(uint32_t *points, const uint32_t *twiddle_q15, size_t 
         butterfly(&points[first + 1U], &points[first + 3U], imag_of(points[first + 3U]), -real_of(points[first + 3U]));
     }
     for (span = 4U; span < n_points; span *= 2U) {
-        for (k = 0; k < span; k++) {
-            uint32_t twiddle = twiddle_q15[k * (n_points / span)];
-            int32_t w_re = real_of(twiddle);
-            int32_t w_im = imag_of(twiddle);
-            for (first = k; first < n_points; first += 2U * span) {
-                int32_t b_re = real_of(points[first + span]);
-                int32_t b_im = imag_of(points[first + span]);
-                butterfly(&points[first], &points[first + span],
-                          (b_re * w_re - b_im * w_im) >> 15, (b_re * w_im + b_im * w_re) >> 15);
+        size_t stride = n_points / span;
+        for (first = 0; first < n_points; first += 2U * span) {
+            uint32_t *a = &points[first];
+            uint32_t *b = &points[first + span];
+            for (k = 0; k < span; k++) {
+                uint32_t twiddle = twiddle_q15[k * stride];
+                int32_t w_re = real_of(twiddle);
+                int32_t w_im = imag_of(twiddle);
+                int32_t b_re = real_of(b[k]);
+                int32_t b_im = imag_of(b[k]);
+                butterfly(&a[k], &b[k], (b_re * w_re - b_im * w_im) >> 15, (b_re * w_im + b_im * w_re) >> 15);
             }
         }
     }
@@ -118,7 +165,7 @@ LSM_KERNEL uint32_t power_of(int32_t re, int32_t im)
 /* The spectrum of a real signal from the transform of its even and odd samples,
  * as power, in place: points[k] becomes the power of bin k, 1 <= k < n_points.
  * points[0] is left as it is: no band reaches it. */
-LSM_KERNEL void bin_power(uint32_t *points, const uint32_t *twiddle_q15, size_t n_points)
+LSM_KERNEL_APART void bin_power(uint32_t *points, const uint32_t *twiddle_q15, size_t n_points)
 {
     size_t k;
     for (k = 1; k <= n_points / 2U; k++) {
@@ -137,20 +184,46 @@ LSM_KERNEL void bin_power(uint32_t *points, const uint32_t *twiddle_q15, size_t 
     }
 }
 
-/* Weighted bins of each band -> its level. A band's sum stays below 2^47. */
-LSM_KERNEL void band_levels(uint8_t *levels, const uint32_t *power, const uint16_t *start, const uint16_t *end,
+/* Weighted bins, added up; below 2^47. Where a product is not longer than a word
+ * (Armv6-M, which has no CLZ either) the halves of up to 256 powers are added up
+ * apart, each sum at most 256 * 255 * 65535 < 2^32. */
+LSM_KERNEL uint64_t band_power(const uint32_t *power, const uint8_t *weight_q8, size_t n_bins)
+{
+    uint64_t sum = 0;
+    size_t bin = 0;
+#if LSM_HAS_CLZ
+    for (; bin < n_bins; bin++) {
+        sum += (uint64_t)power[bin] * weight_q8[bin];
+    }
+#else
+    while (bin < n_bins) {
+        size_t stop = n_bins - bin > 256U ? bin + 256U : n_bins;
+        uint32_t high = 0;
+        uint32_t low = 0;
+        for (; bin < stop; bin++) {
+            high += (power[bin] >> 16) * weight_q8[bin];
+            low += (power[bin] & 0xFFFFU) * weight_q8[bin];
+        }
+        sum += ((uint64_t)high << 16) + low;
+    }
+#endif
+    return sum;
+}
+
+/* Weighted bins of each band -> its level. */
+LSM_KERNEL_APART void band_levels(uint8_t *levels, const uint32_t *power, const uint16_t *start, const uint16_t *end,
                             const uint8_t *weight_q8, size_t n_bands, uint32_t headroom)
 {
+    int32_t offset_q8 = LEVEL_OFFSET_Q8 - (int32_t)(512U * headroom);
     size_t band;
-    size_t bin;
+    size_t first = 0;
     for (band = 0; band < n_bands; band++) {
-        uint64_t sum = 0;
-        int32_t level;
-        for (bin = start[band]; bin < end[band]; bin++) {
-            sum += (uint64_t)power[bin] * *weight_q8++;
-        }
-        level = (log2_q8(sum) - (int32_t)(512U * headroom) + LEVEL_OFFSET_Q8) >> LEVEL_SHIFT;
-        levels[band] = (uint8_t)(level < 0 ? 0 : level > 255 ? 255 : level);
+        size_t n_bins = (size_t)end[band] - start[band];
+        uint64_t sum = band_power(&power[start[band]], &weight_q8[first], n_bins);
+        int32_t level = (log2_q8(sum) + offset_q8) >> LEVEL_SHIFT;
+        level = level < 255 ? level : 255;
+        levels[band] = (uint8_t)(level > 0 ? level : 0);
+        first += n_bins;
     }
 }
 
@@ -192,6 +265,30 @@ LSM_KERNEL uint8_t level_under(int32_t peak, uint8_t level, int32_t gain)
     return (uint8_t)(under < 0 ? 0 : under);
 }
 
+/* The end of band_peaks(): peaks has the largest level of each band, sums the levels
+ * times what their frames weigh, total that weight. */
+LSM_KERNEL void settle_peaks(int16_t *peaks, uint32_t *sums, uint32_t total, size_t n_bands, int32_t equalise_q8)
+{
+    int32_t peak = INT16_MIN;
+    uint32_t total_q4 = 0;
+    int32_t mean_q4;
+    size_t band;
+    for (band = 0; band < n_bands; band++) {
+        sums[band] = 16U * sums[band] / (total > 0U ? total : 1U);
+        total_q4 += sums[band];
+    }
+    mean_q4 = (int32_t)(total_q4 / n_bands);
+    for (band = 0; band < n_bands; band++) {
+        int32_t excess = (equalise_q8 * ((int32_t)sums[band] - mean_q4)) >> 12;
+        if (peaks[band] - excess > peak) {
+            peak = peaks[band] - excess;
+        }
+    }
+    for (band = 0; band < n_bands; band++) {
+        peaks[band] = (int16_t)(peak + ((equalise_q8 * ((int32_t)sums[band] - mean_q4)) >> 12));
+    }
+}
+
 /* A segment's frames -> the level, for each band, that becomes 255, when bands
  * are lowered by equalise_q8 / 256 of what they hold above the mean of all bands;
  * active frames count for more. sums: room for n_bands, each at most
@@ -201,8 +298,6 @@ LSM_KERNEL void band_peaks(int16_t *peaks, uint32_t *sums, const uint8_t *frames
 {
     int32_t peak = loudest_of(frames, n_frames * n_bands);
     uint32_t total = 0;
-    uint32_t total_q4 = 0;
-    int32_t mean_q4;
     size_t band;
     size_t t;
     for (band = 0; band < n_bands; band++) {
@@ -224,21 +319,7 @@ LSM_KERNEL void band_peaks(int16_t *peaks, uint32_t *sums, const uint8_t *frames
             }
         }
     }
-    for (band = 0; band < n_bands; band++) {
-        sums[band] = 16U * sums[band] / (total > 0U ? total : 1U);
-        total_q4 += sums[band];
-    }
-    mean_q4 = (int32_t)(total_q4 / n_bands);
-    peak = INT16_MIN;
-    for (band = 0; band < n_bands; band++) {
-        int32_t excess = (equalise_q8 * ((int32_t)sums[band] - mean_q4)) >> 12;
-        if (peaks[band] - excess > peak) {
-            peak = peaks[band] - excess;
-        }
-    }
-    for (band = 0; band < n_bands; band++) {
-        peaks[band] = (int16_t)(peak + ((equalise_q8 * ((int32_t)sums[band] - mean_q4)) >> 12));
-    }
+    settle_peaks(peaks, sums, total, n_bands, equalise_q8);
 }
 
 /* A segment's frames under the peak of each band, in place. */

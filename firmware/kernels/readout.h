@@ -10,6 +10,16 @@ LSM_KERNEL uint16_t trace_step(uint16_t trace, uint16_t count, uint16_t leak_q15
     return (uint16_t)((((uint32_t)trace * leak_q15) >> 15) + (uint32_t)count * gain);
 }
 
+/* The same for all neurons, whose counts begin anew. */
+LSM_KERNEL void trace_all(uint16_t *trace, uint16_t *count, size_t n_neurons, uint16_t leak_q15, uint16_t gain)
+{
+    size_t n;
+    for (n = 0; n < n_neurons; n++) {
+        trace[n] = trace_step(trace[n], count[n], leak_q15, gain);
+        count[n] = 0;
+    }
+}
+
 /* Spikes a step in units of about 2^-16, at most 65535. count <= n_steps. */
 LSM_KERNEL uint32_t rate_q16(uint16_t count, uint32_t reciprocal_q16)
 {

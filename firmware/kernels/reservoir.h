@@ -8,9 +8,19 @@
 
 #define SPIKE_WORDS(n_neurons) (((n_neurons) + 31U) / 32U)
 
+/* The place of the lowest bit of a word that is not 0. Where no instruction says
+ * it, a product moves it to one of 32 patterns of five bits. */
 LSM_KERNEL uint32_t lowest_bit(uint32_t word)
 {
-    return bit_length(word & (0U - word)) - 1U;
+#if LSM_HAS_CLZ
+    return (uint32_t)__builtin_ctz(word);
+#else
+    static const uint8_t place[32] = {
+        0,  1,  28, 2,  29, 14, 24, 3, 30, 22, 20, 15, 25, 17, 4,  8,
+        31, 27, 13, 23, 21, 19, 16, 7, 26, 12, 18, 6,  11, 5,  10, 9,
+    };
+    return place[((word & (0U - word)) * 0x077CB531U) >> 27];
+#endif
 }
 
 /* deliver: the spikes that are due now add their weights to the recurrent
@@ -36,46 +46,42 @@ LSM_KERNEL void deliver_spikes(int16_t *recurrent, uint32_t *due, const uint32_t
 }
 
 /* decay, integrate, refractory, fire, reset: one neuron. Returns 1 if it fired.
- * |v| <= 2^15, |drive| <= 2^15 + 2^23. */
-LSM_KERNEL uint32_t lif_step(int16_t *v, uint8_t *refractory, int32_t leak_q15, int32_t drive, int16_t threshold,
-                             int reset_to_zero, uint8_t refractory_steps)
+ * |v| <= 2^15, |drive| <= 2^15 + 2^23; *refractory <= refractory_steps. Without
+ * branches, so that compilers take many neurons at once where they can. */
+LSM_KERNEL uint8_t lif_step(int16_t *v, uint8_t *refractory, int32_t leak_q15, int32_t drive, int16_t threshold,
+                            int reset_to_zero, uint8_t refractory_steps)
 {
     int16_t after = saturate_int16(decay_q15(*v, leak_q15) + drive);
-    uint32_t fired = 0;
-    if (*refractory > 0U) {
-        (*refractory)--;
-    } else if (after >= threshold) {
-        after = (int16_t)(reset_to_zero ? 0 : after - threshold);
-        *refractory = refractory_steps;
-        fired = 1;
-    } else {
-        /* below threshold: nothing happens */
+    uint32_t fired = after >= threshold ? 1U : 0U;
+    if (refractory_steps != 0U) {
+        uint32_t resting = *refractory > 0U ? 1U : 0U;
+        fired &= resting ^ 1U;
+        *refractory = (uint8_t)(*refractory - resting + ((0U - fired) & refractory_steps));
     }
-    *v = after;
-    return fired;
+    *v = (int16_t)(after - (reset_to_zero ? (int32_t)fired * after : (int32_t)fired * threshold));
+    return (uint8_t)fired;
 }
 
 /* The same for all neurons; recurrent may be NULL. Spikes go into words, neuron
  * n at bit n % 32 of word n / 32, and are counted. */
-LSM_KERNEL void fire_neurons(int16_t *v, uint8_t *refractory, uint16_t *counts, uint32_t *spikes,
-                             const int16_t *current, const int16_t *recurrent, const uint16_t *leak_q15,
-                             const int16_t *threshold, size_t n_neurons, uint32_t weight_shift, int reset_to_zero,
-                             uint8_t refractory_steps)
+LSM_KERNEL void fire_neurons(int16_t *restrict v, uint8_t *restrict refractory, uint16_t *restrict counts,
+                             uint32_t *restrict spikes, const int16_t *restrict current,
+                             const int16_t *restrict recurrent, const uint16_t *restrict leak_q15,
+                             const int16_t *restrict threshold, size_t n_neurons, uint32_t weight_shift,
+                             int reset_to_zero, uint8_t refractory_steps)
 {
     size_t first;
-    size_t n;
+    size_t i;
     for (first = 0; first < n_neurons; first += 32U) {
-        size_t end = first + 32U < n_neurons ? first + 32U : n_neurons;
+        size_t count = n_neurons - first < 32U ? n_neurons - first : 32U;
         uint32_t word = 0;
-        for (n = first; n < end; n++) {
-            int32_t drive = current[n];
-            uint32_t fired;
-            if (recurrent != NULL) {
-                drive += recurrent[n] * ((int32_t)1 << weight_shift);
-            }
-            fired = lif_step(&v[n], &refractory[n], leak_q15[n], drive, threshold[n], reset_to_zero, refractory_steps);
+        for (i = 0; i < count; i++) {
+            size_t n = first + i;
+            int32_t drive = recurrent != NULL ? current[n] + recurrent[n] * ((int32_t)1 << weight_shift) : current[n];
+            uint32_t fired = lif_step(&v[n], &refractory[n], leak_q15[n], drive, threshold[n], reset_to_zero,
+                                      refractory_steps);
             counts[n] = (uint16_t)(counts[n] + fired);
-            word |= fired << (n - first);
+            word |= fired << i;
         }
         spikes[first / 32U] = word;
     }
@@ -90,6 +96,10 @@ LSM_KERNEL void emit_spikes(uint32_t *pending, const uint32_t *spikes, const uin
     size_t word;
     for (word = 0; word < SPIKE_WORDS(n_neurons); word++) {
         uint32_t fired = spikes[word];
+        if (n_slots == 1U) { /* all are due at the next step */
+            pending[word] |= fired;
+            continue;
+        }
         while (fired != 0U) {
             uint32_t bit = lowest_bit(fired);
             size_t arrival = slot + delay_steps[32U * word + bit];

@@ -14,7 +14,7 @@
 /* GPIO registers and values, the same in all STM32 but the F1. */
 #define GPIO_MODER  BOARD_REGISTER(CONSOLE_GPIO_ADDRESS + 0x00U)
 #define GPIO_PUPDR  BOARD_REGISTER(CONSOLE_GPIO_ADDRESS + 0x0CU)
-#define GPIO_AFRL   BOARD_REGISTER(CONSOLE_GPIO_ADDRESS + 0x20U)
+#define GPIO_AFR(pin)  BOARD_REGISTER(CONSOLE_GPIO_ADDRESS + 0x20U + (((pin) / 8U) * 4U))
 #define MODE_ALTERNATE  2U
 #define PULL_UP         1U
 
@@ -33,7 +33,7 @@ static void enable_clock(volatile uint32_t *reg, uint32_t bit)
 
 static void open_pin(uint32_t pin)
 {
-    set_field(&GPIO_AFRL, pin, 4U, CONSOLE_PIN_FUNCTION);
+    set_field(&GPIO_AFR(pin), pin % 8U, 4U, CONSOLE_PIN_FUNCTION);
     set_field(&GPIO_PUPDR, pin, 2U, PULL_UP); /* an open line must not look like a start bit */
     set_field(&GPIO_MODER, pin, 2U, MODE_ALTERNATE);
 }

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lsm_edge.config import Config, Frontend
+from lsm_edge.config import Reservoir as ReservoirSettings
 from lsm_edge.errors import ConfigError
 from lsm_edge.fixed import INT16_MAX
 from lsm_edge.learn.draw import Draw
@@ -21,6 +22,7 @@ from lsm_edge.stages.readout import pack_weights
 
 Floats = NDArray[np.float64]
 
+_MOST_SWAPS = 10_000  # a round of the densest wiring may stay without some of its synapses
 LEVEL_DB = 10 * np.log10(2) / 8  # one step of a frame's bytes: an eighth of an octave of power
 
 
@@ -41,8 +43,10 @@ def draft(config: Config, labels: Sequence[str], *, recurrent_unit: float = 0.0)
     leaks = np.array(config.reservoir.leaks_q15, np.uint16)
     tables["leak_q15"] = leaks[leak_draw.integers(0, len(leaks), n)]
     tables["threshold"] = np.full(n, INT16_MAX, np.int16)
-    shift, weights = _quantise_recurrent(wire_recurrent(config, recurrent_draw) * recurrent_unit)
-    n_synapses = int(np.count_nonzero(weights))
+    wanted = wire_recurrent(config, recurrent_draw) * recurrent_unit
+    shift, weights = _quantise_recurrent(wanted)
+    synapses = wanted != 0 if config.reservoir.topology.kind == "blocks" else weights != 0  # whole blocks stay whole
+    n_synapses = int(np.count_nonzero(synapses)) if weights.any() else 0
     if recurrent_unit and config.reservoir.topology.kind != "none" and not n_synapses:
         raise ConfigError(
             f"reservoir.topology: {config.reservoir.topology.kind} leaves these {n} neurons without a synapse; "
@@ -50,7 +54,7 @@ def draft(config: Config, labels: Sequence[str], *, recurrent_unit: float = 0.0)
         )
     if n_synapses:
         tables["delay_steps"] = recurrent_draw.integers(1, config.reservoir.max_delay_steps + 1, n).astype(np.uint8)
-        tables |= _compressed("recurrent", weights, np.uint32)
+        tables |= _compressed("recurrent", weights, synapses, np.uint32)
     reservoir = Reservoir(
         n_neurons=n,
         steps_per_frame=config.reservoir.steps_per_frame,
@@ -151,7 +155,7 @@ def _wire_encoder(config: Config, draw: Draw) -> tuple[Encoder, dict[str, Table]
             f"encoder.fan_in: {fan_in} lines to each of {n} neurons make {n_synapses} synapses; at most 65535 fit "
             f"(at {n} neurons a fan_in of {65535 // n})"
         )
-    tables = _compressed("input", matrix, np.uint16)
+    tables = _compressed("input", matrix, matrix != 0, np.uint16)
     integers = Encoder(
         kind="delta", shift=encoder.shift, n_taps=0, max_delay_frames=0,
         delta=encoder.delta, n_synapses=n_synapses,
@@ -166,6 +170,8 @@ def wire_recurrent(config: Config, draw: Draw) -> Floats:
     excitatory = draw.uniform(n) < settings.excitatory_share
     if topology.kind == "none" or n == 1:
         return np.zeros((n, n))
+    if topology.kind == "blocks":
+        return _wire_blocks(n, topology.fan_in, settings, draw)
     if topology.kind == "random":
         chance = np.full((n, n), 1.0)
     else:
@@ -190,9 +196,43 @@ def wire_recurrent(config: Config, draw: Draw) -> Floats:
     return weights
 
 
-def _compressed(name: str, matrix: NDArray[np.int8], start_type: type[np.unsignedinteger]) -> dict[str, Table]:
-    """A dense matrix (sources, targets) as rows of synapses, by source."""
-    source, target = np.nonzero(matrix)
+def _wire_blocks(n: int, fan_in: int, settings: ReservoirSettings, draw: Draw) -> Floats:
+    """Every neuron reaches fan_in / 4 whole blocks of four others, and every block hears fan_in neurons.
+
+    In each round every block is given four sources; one that it has, or that lies in it, changes places with another.
+    The four hear the same neurons, so each synapse is excitatory or not by itself, and not by its source.
+    A last block of fewer than four hears nobody.
+    """
+    n_blocks = n // 4
+    block = np.arange(4 * n_blocks) // 4
+    reached = np.zeros((n, n_blocks), bool)
+    own = np.arange(4 * n_blocks), block
+    reached[own] = True
+    for _ in range(min(fan_in // 4, n_blocks - 1)):
+        source = draw.subset(n, 4 * n_blocks)
+        for _ in range(_MOST_SWAPS):
+            taken = np.flatnonzero(reached[source, block])
+            if not len(taken):
+                break
+            a, b = int(taken[0]), int(draw.integers(0, 4 * n_blocks, 1)[0])
+            if not reached[source[b], block[a]] and (not reached[source[a], block[b]] or reached[source[b], block[b]]):
+                source[a], source[b] = source[b], source[a]
+        free = ~reached[source, block]
+        reached[source[free], block[free]] = True
+    reached[own] = False
+    synapses = np.zeros((n, n), bool)
+    synapses[:, : 4 * n_blocks] = reached.repeat(4, axis=1)
+    weights, n_synapses = np.zeros((n, n)), int(np.count_nonzero(synapses))
+    excitatory = draw.uniform(n_synapses) < settings.excitatory_share
+    weights[synapses] = draw.gamma2(n_synapses) * np.where(excitatory, 1.0, -settings.inhibition)
+    return weights
+
+
+def _compressed(
+    name: str, matrix: NDArray[np.int8], synapses: NDArray[np.bool_], start_type: type[np.unsignedinteger]
+) -> dict[str, Table]:
+    """A dense matrix (sources, targets), where there are synapses, as rows of them, by source."""
+    source, target = np.nonzero(synapses)
     start = np.searchsorted(source, np.arange(len(matrix) + 1))
     return {
         f"{name}_start": start.astype(start_type),
@@ -243,6 +283,7 @@ def _decision(config: Config) -> Decision:
             hang_frames=max(round(pointer.hang_ms / hop_ms), 1),
             preroll_frames=round(pointer.preroll_ms / hop_ms),
             floor_rise_q8=max(round(256 * pointer.floor_db_per_s * hop_ms / 1000 / LEVEL_DB), 1),
+            gate=round((pointer.gate_db or 0) / LEVEL_DB),
         )
         begins = endpointer.onset_frames + endpointer.preroll_frames
         if begins >= max_frames:

@@ -6,16 +6,14 @@ what the kernels' loops do; its coefficients were fitted to instructions that em
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import inf, log2
+from math import log2
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lsm_edge.errors import ConfigError
 from lsm_edge.model import Model
 from lsm_edge.target.context import context_bytes
 
@@ -53,60 +51,6 @@ INSTRUCTIONS: Final[dict[str, float]] = {
 }
 # The formula is within this share of what the emulator counts (tests/learn/test_search_cost.py).
 ERROR_BAND: Final = 0.05
-
-
-_UNITS: Final = {"": 1.0, "b": 1.0, "kb": 1e3, "kib": 1024.0, "mb": 1e6, "mib": 1048576.0}
-_SIZE: Final = r"(\d+(?:\.\d*)?)\s*(\w*)"
-_SPEED: Final = r"(\d+(?:\.\d*)?(?:[eE]\+?\d+)?)\s*(/s)?"
-_GRAMMAR: Final = "such as flash=32KiB,ram=12KiB,instructions=2e6/s"
-
-
-@dataclass(frozen=True)
-class Budget:
-    """The most that a model may cost; infinity where nothing is said."""
-
-    flash_bytes: float = inf
-    ram_bytes: float = inf
-    instructions_per_s: float = inf
-
-    @classmethod
-    def parse(cls, text: str) -> Budget:
-        """From `flash=32KiB,ram=12KiB,instructions=2e6/s`; each may be left out.
-
-        Raises:
-            ConfigError: it is not of this form.
-        """
-        found: dict[str, float] = {}
-        for item in text.split(","):
-            name, equals, said = (part.strip() for part in item.partition("="))
-            if name not in ("flash", "ram", "instructions") or not equals:
-                raise ConfigError(
-                    f"--budget: {item.strip()!r} is not flash=, ram= or instructions= with a number, {_GRAMMAR}"
-                )
-            is_speed = name == "instructions"
-            key = "instructions_per_s" if is_speed else f"{name}_bytes"
-            number = re.fullmatch(_SPEED if is_speed else _SIZE, said)
-            unit = "" if is_speed or number is None else number[2].lower()
-            if number is None or unit not in _UNITS or not 0 < float(number[1]) < inf:
-                allowed = "a number of instructions a second" if is_speed else "a size in B, kB, KiB, MB or MiB"
-                raise ConfigError(f"--budget: {name}={said} must be {allowed}, {_GRAMMAR}")
-            if key in found:
-                raise ConfigError(f"--budget: {name} is given twice")
-            found[key] = float(number[1]) * _UNITS[unit]
-        return cls(**found)
-
-    def broken_by(self, cost: Cost) -> str:
-        """What of the cost is over, in words; "" if nothing is."""
-        over = [
-            f"{what} {amount:,.0f} > {limit:,.0f}"
-            for what, amount, limit in (
-                ("flash", cost.flash_bytes, self.flash_bytes),
-                ("ram", cost.ram_bytes, self.ram_bytes),
-                ("instructions/s", cost.instructions_per_s, self.instructions_per_s),
-            )
-            if amount > limit
-        ]
-        return ", ".join(over)
 
 
 @dataclass(frozen=True)

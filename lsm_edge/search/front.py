@@ -10,9 +10,10 @@ from typing import Any, Final
 
 from rich.table import Table
 
+from lsm_edge.budget import Budget
 from lsm_edge.errors import ConfigError
 from lsm_edge.files import write_atomically
-from lsm_edge.search.cost import Budget, Cost
+from lsm_edge.search.cost import Cost
 from lsm_edge.search.exam import accuracy_of, inner_accuracy
 from lsm_edge.search.space import Settings
 from lsm_edge.search.study import Tried

@@ -17,11 +17,11 @@ from typing import Any, Final
 
 import numpy as np
 
+from lsm_edge.budget import Budget
 from lsm_edge.config import Config
 from lsm_edge.errors import ConfigError
 from lsm_edge.files import write_atomically
 from lsm_edge.search.bench import Bench
-from lsm_edge.search.cost import Budget
 from lsm_edge.search.exam import accuracy_of
 from lsm_edge.search.front import Member, choose_without, draw_front, front_of
 from lsm_edge.search.pool import Future, Submit, dask_cluster, processes, wait_for

@@ -40,8 +40,8 @@ SPACE: Final[dict[str, tuple[Any, ...]]] = {
 
 # A knob that means something only where another setting has one of these values.
 NEEDS: Final[dict[str, tuple[str, tuple[Any, ...]]]] = {
-    "reservoir.topology.fan_in": ("reservoir.topology.kind", ("random", "maass")),
-    "reservoir.max_delay_steps": ("reservoir.topology.kind", ("random", "maass")),
+    "reservoir.topology.fan_in": ("reservoir.topology.kind", ("random", "blocks", "maass")),
+    "reservoir.max_delay_steps": ("reservoir.topology.kind", ("random", "blocks", "maass")),
     "encoder.n_taps": ("encoder.kind", ("current",)),
     "encoder.max_delay_frames": ("encoder.kind", ("current",)),
     "encoder.spans": ("encoder.max_delay_frames", tuple(range(SHORTEST_SPAN_FRAMES + 1, 1024))),

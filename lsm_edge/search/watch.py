@@ -9,7 +9,7 @@ from typing import Final, Self
 from rich.console import Console, Group
 from rich.live import Live
 
-from lsm_edge.search.cost import Budget
+from lsm_edge.budget import Budget
 from lsm_edge.search.exam import accuracy_of
 from lsm_edge.search.front import by_accuracy, front_of, front_table
 from lsm_edge.search.study import Tried

@@ -14,12 +14,13 @@ from typing import Any, Final
 import numpy as np
 import yaml
 
+from lsm_edge.budget import Budget
 from lsm_edge.config import parse_config
 from lsm_edge.errors import LsmEdgeError
 from lsm_edge.files import write_atomically
 from lsm_edge.model import Model, save_model
 from lsm_edge.search.bench import Bench
-from lsm_edge.search.cost import Budget, Cost
+from lsm_edge.search.cost import Cost
 from lsm_edge.search.exam import Examiner, Marks, accuracy_of, is_clearly_poorer
 from lsm_edge.search.front import SAME_COST, by_accuracy, front_of, is_cheaper
 from lsm_edge.search.space import Settings, changed, near, propose, with_settings

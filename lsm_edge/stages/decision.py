@@ -5,12 +5,17 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import numpy as np
+from numpy.typing import NDArray
 
 from lsm_edge.fixed import Ints
 from lsm_edge.model import Model
 
 REJECTED = -2  # the class of a decision whose best score does not lead by enough
+LOUDEST_Q8: Final = 255 << 8
+LOUDEST_HOP_Q8: Final = 400 << 8  # above every hop of at most 1024 samples: n^2 times their variance is below 2^50
 
 
 def classify(model: Model, scores: Ints) -> Ints:
@@ -22,19 +27,33 @@ def classify(model: Model, scores: Ints) -> Ints:
     return np.where(ranked[..., -1] - ranked[..., -2] < int(model["reject_margin"][0]), REJECTED, best)
 
 
-def segments_of(model: Model, frames: Ints) -> list[tuple[int, int]]:
-    """Where the end-pointer opens and closes segments in a stream of frames (frames, bands).
+def listen(model: Model, frames: Ints, hops: Ints) -> tuple[list[tuple[int, int]], NDArray[np.bool_]]:
+    """Where the end-pointer opens and closes segments in a stream of frames (frames, bands), and where its gate closes.
 
     Loudness is the loudest band. While no segment is open, a noise floor follows it: down at once, up slowly. Loud
-    means `onset` above that floor. Returns (first, end) of each closed segment; one still open at the end is left out.
+    means `onset` above that floor. The gate does the same by the loudness of hops, `frontend.hop_loudness`: after
+    `hang_frames` hops that are not loud, frames are not made. A segment begins after the last such frame.
+
+    Returns (first, end) of each closed segment, one still open at the end left out; and of each frame whether it was
+    not made.
     """
     decision = model.manifest.decision
     pointer = decision.endpointer
-    if pointer is None:
-        return []
     found: list[tuple[int, int]] = []
-    floor_q8, run, first, is_open, earliest = 65280, 0, 0, False, 0
-    for t, loudness in enumerate(frames.max(axis=-1).tolist()):
+    gated = np.zeros(len(frames), bool)
+    if pointer is None:
+        return found, gated
+    floor_q8, run, first, is_open, earliest = LOUDEST_Q8, 0, 0, False, 0
+    gate_floor_q8, awake = LOUDEST_HOP_Q8, pointer.hang_frames
+    for t, (loudness, hop) in enumerate(zip(frames.max(axis=-1).tolist(), hops.tolist(), strict=True)):
+        if pointer.gate and not is_open:
+            before_q8, gate_floor_q8 = gate_floor_q8, min(gate_floor_q8 + pointer.floor_rise_q8, hop << 8)
+            opens = hop >= (gate_floor_q8 >> 8) + pointer.gate
+            if not opens and not awake:
+                floor_q8 = min(max(floor_q8 + gate_floor_q8 - before_q8, 0), LOUDEST_Q8)
+                gated[t], run, earliest = True, 0, t + 1
+                continue
+            awake = pointer.hang_frames if opens else awake - 1
         if not is_open:
             floor_q8 = min(floor_q8 + pointer.floor_rise_q8, loudness << 8)
         loud = loudness >= (floor_q8 >> 8) + pointer.onset
@@ -47,4 +66,4 @@ def segments_of(model: Model, frames: Ints) -> list[tuple[int, int]]:
             if run < pointer.hang_frames:  # cut off at its longest: what is still loud becomes the new floor
                 floor_q8 = loudness << 8
             is_open, run, earliest = False, 0, t + 1
-    return found
+    return found, gated

@@ -28,6 +28,16 @@ def emphasise(samples: Ints) -> Ints:
     return saturate_int16(samples - before + (before >> 5))
 
 
+def hop_loudness(model: Model, samples: Ints) -> Ints:
+    """How loud each whole hop of one clip is, shape (samples,) -> (frames,), in the steps of levels; below 400.
+
+    Of its emphasised samples' power without their mean: a constant offset is not loud.
+    """
+    hop = model.manifest.frontend.hop_samples
+    hops = emphasise(samples[: len(samples) // hop * hop]).reshape(-1, hop)
+    return log2_q8(hop * (hops**2).sum(axis=-1) - hops.sum(axis=-1) ** 2) >> LEVEL_SHIFT
+
+
 def frames_of(model: Model, samples: Ints) -> Ints:
     """One clip's samples, shape (samples,), as levels, shape (frames, bands), each 0 to 255.
 
@@ -162,5 +172,3 @@ def level_by_running_peak(model: Model, frames: Ints) -> Ints:
         peak_q8 = max(peak_q8 - frontend.release_q8, max(int(frame.max()), PEAK_FLOOR) << 8)
         levelled[t] = np.maximum(255 - frontend.range_gain * ((peak_q8 >> 8) - frame), 0)
     return levelled
-
-

@@ -10,8 +10,9 @@ import hashlib
 import re
 import shutil
 import tempfile
+import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,10 +24,11 @@ from lsm_edge.assets import asset
 from lsm_edge.board import Board
 from lsm_edge.errors import ConfigError, RangeError
 from lsm_edge.files import write_atomically
+from lsm_edge.fixed import INT16_MAX, INT16_MIN
 from lsm_edge.model import Model, Table, table_specs
 from lsm_edge.ranges import Range, ranges_of
 from lsm_edge.selftest import known_answer
-from lsm_edge.target.context import Field, context_bytes, context_fields, history_frames, max_frames
+from lsm_edge.target.context import Field, context_bytes, context_fields, current_rows, history_frames, max_frames
 from lsm_edge.target.templates import environment
 
 KERNELS: Final = (
@@ -95,6 +97,7 @@ def render_host(model: Model, prefix: str = "lsm") -> str:
 
 def _library_values(model: Model, command: str, sources: str, dsp: bool) -> dict[str, Any]:
     manifest, ranges = model.manifest, ranges_of(model)
+    tables = _c_tables(model, ranges, dsp)
     return {
         "banner": {
             "version": f"lsm-edge {__version__}",
@@ -111,6 +114,8 @@ def _library_values(model: Model, command: str, sources: str, dsp: bool) -> dict
         "segment": manifest.decision.mode == "segment",
         "dsp": dsp,
         "twin": "_dsp" if dsp else "",
+        "twins": _twins(model, ranges, dsp),
+        "rows": current_rows(manifest),
         "history_frames": history_frames(manifest),
         "max_frames": max_frames(manifest),
         "n_classes": manifest.n_classes,
@@ -119,11 +124,59 @@ def _library_values(model: Model, command: str, sources: str, dsp: bool) -> dict
         "guard": f"0x{model.digest[:8].upper()}U",
         "context": context_fields(manifest),
         "context_bytes": context_bytes(manifest),
-        "tables": _c_tables(model, ranges),
+        "tables": tables,
         "ranges": ranges,
         "bounds": {name: f"{item.kept[0]}, {item.kept[1]}" for name, item in ranges.items()},
-        "answer": known_answer(model),
+        "answer": replace(known_answer(model), table_crc=_crc(tables)),
     }
+
+
+def _twins(model: Model, ranges: Mapping[str, Range], dsp: bool) -> dict[str, Any]:
+    """What is chosen for a twin because of what the tables hold: further arguments, as they are written in C."""
+    if not dsp:
+        plain = {"deliver": "deliver_spikes", "arrive": "", "fire": ""}
+        return {**plain, "aligned": False, "points": False}
+    leaks, drive = np.unique(model["leak_q15"]).tolist(), ranges["reservoir.drive"]
+    shifts = (shift for shift in range(1, 6) if leaks == [32768 - (32768 >> shift)])  # beyond, a product is as good
+    is_wide = drive.low < INT16_MIN or drive.high > INT16_MAX
+    is_aligned = model.manifest.reservoir.n_neurons % 2 == 0
+    in_blocks = _is_in_blocks(model)
+    return {
+        "deliver": "deliver_blocks" if in_blocks else "deliver_spikes_dsp",
+        "arrive": f", {_blocks_a_row(model)}U, {is_aligned:d}" if in_blocks else f", {is_aligned:d}",
+        "fire": f", {next(shifts, 0)}U, {is_wide:d}, {is_aligned:d}",
+        "aligned": is_aligned,
+        "points": _points_fit_halves(ranges),
+    }
+
+
+def _is_in_blocks(model: Model) -> bool:
+    """Whether all recurrent synapses come in aligned blocks of four targets, whole rows of them."""
+    if not model.manifest.reservoir.n_synapses or (model["recurrent_start"] % 4).any():
+        return False
+    targets = model["recurrent_target"].reshape(-1, 4)
+    return not (targets[:, 0] % 4).any() and bool((np.diff(targets.astype(np.int64), axis=1) == 1).all())
+
+
+def _blocks_a_row(model: Model) -> int:
+    """How many blocks every source reaches; 0 if they differ."""
+    rows = np.unique(np.diff(model["recurrent_start"].astype(np.int64)))
+    return int(rows[0]) // 4 if len(rows) == 1 else 0
+
+
+def _crc(tables: Sequence[_CTable]) -> int:
+    """CRC-32 over all tables as they lie in memory."""
+    crc = 0
+    for table in tables:
+        kind = f"<{'u' if table.type.startswith('u') else 'i'}{table.bits // 8}"
+        crc = zlib.crc32(np.array(table.values[: table.n_checked], kind).tobytes(), crc)
+    return crc
+
+
+def _points_fit_halves(ranges: Mapping[str, Range]) -> bool:
+    """Whether a point times a twiddle fits the 16 bits of each part, which twins take at once; the shift is floor."""
+    products = (ranges["frontend.twiddled"], ranges["frontend.unmixed"])
+    return all(product.low >= -INT16_MAX << 15 and product.high < INT16_MAX << 15 for product in products)
 
 
 def sources_digest(kernels: Mapping[str, str]) -> str:
@@ -219,11 +272,14 @@ def write_files(folder: Path, files: Mapping[str, str]) -> None:
         raise ConfigError(f"{folder}: cannot be written: {error.strerror}") from None
 
 
-def _c_tables(model: Model, ranges: Mapping[str, Range]) -> list[_CTable]:
-    tables = []
+def _c_tables(model: Model, ranges: Mapping[str, Range], dsp: bool) -> list[_CTable]:
+    tables, in_blocks = [], dsp and _is_in_blocks(model)
     for name in table_specs(model.manifest):
-        table = model[name]
-        comment = f"{name}: {_MEANING[name]} In [{table.min()}, {table.max()}]." if table.size else f"{name}: empty."
+        table, meaning = model[name], _MEANING[name]
+        if in_blocks and name in _BLOCKS:
+            places, unit, meaning = _BLOCKS[name]
+            table = table.reshape(-1, 4)[:, places] * table.dtype.type(unit)
+        comment = f"{name}: {meaning} In [{table.min()}, {table.max()}]." if table.size else f"{name}: empty."
         proven = "; ".join(str(item) for item in ranges.values() if item.table == name)
         if proven:
             comment += f" Over all inputs, {proven}."
@@ -235,6 +291,11 @@ def _c_tables(model: Model, ranges: Mapping[str, Range]) -> list[_CTable]:
     return tables
 
 
+# What `deliver_blocks` takes of every four synapses: which, times what.
+_BLOCKS: Final = {
+    "recurrent_target": ([0], 2, "where the currents of four neurons begin that synapses reach, in bytes."),
+    "recurrent_weight": ([0, 2, 1, 3], 1, "what they add, to each four in the order 0, 2, 1, 3."),
+}
 _MEANING: Final = {
     "window_q15": "the window function, Q15.",
     "twiddle_q15": "cos - j sin, Q15, real part in the low half.",

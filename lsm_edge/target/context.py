@@ -40,13 +40,15 @@ def context_fields(manifest: Manifest) -> list[Field]:
 
     add("uint32_t", "guard", 0, "", "says that lsm_init() was here, for this model")
     add("uint32_t", "points", frontend.window_samples // 2, "LSM_WINDOW_SAMPLES / 2", "FFT: points, then powers")
+    add("uint32_t", "gate_floor_q8", 0, "", "the noise floor of hops", has_gate(manifest))
     add("uint32_t", "spikes", words, "(LSM_N_NEURONS + 31) / 32", "of the last step")
     slots = f"{reservoir.max_delay_steps} * ((LSM_N_NEURONS + 31) / 32)"
     add("uint32_t", "pending", reservoir.max_delay_steps * words, slots, "spikes under way, by slot", recurrent)
     add("int32_t", "scores", manifest.n_classes, "LSM_N_CLASSES")
     add("int32_t", "decision", 0, "", "-1 before any")
     add("int16_t", "samples", frontend.window_samples, "LSM_WINDOW_SAMPLES", "emphasised")
-    add("int16_t", "current", n, "LSM_N_NEURONS", "input")
+    rows = current_rows(manifest)
+    add("int16_t", "current", n * rows, f"{rows} * LSM_N_NEURONS" if rows > 1 else "LSM_N_NEURONS", "input")
     add("int16_t", "recurrent", n, "LSM_N_NEURONS", "recurrent current before its shift", recurrent)
     add("int16_t", "v", n, "LSM_N_NEURONS", "membrane potentials")
     add("uint16_t", "counts", n, "LSM_N_NEURONS", f"spikes in this {'frame' if trace else 'window'}")
@@ -60,10 +62,13 @@ def context_fields(manifest: Manifest) -> list[Field]:
     add("uint16_t", "window_frames", 0, "", "frames in this window so far", segment)
     add("uint16_t", "floor_q8", 0, "", "the end-pointer's noise floor", decision.endpointer is not None)
     add("uint16_t", "run", 0, "", "frames in a row that speak for a change", decision.endpointer is not None)
+    add("uint16_t", "awake_frames", 0, "", "until the gate closes", has_gate(manifest))
     add("uint8_t", "by_hand", 0, "", "the open segment was opened by lsm_begin()", decision.endpointer is not None)
+    add("uint8_t", "is_awake", 0, "", "the gate is open", has_gate(manifest))
     add("uint8_t", "is_open", 0, "", "a segment is being recorded", segment)
     add("uint8_t", "window", 0, "", "windows closed so far", segment)
     add("uint8_t", "slot", 0, "", "of pending[], due at the next step", recurrent)
+    add("uint8_t", "row", 0, "", "of current[], that of the frame at `at`", rows > 1)
     add("uint8_t", "refractory", n, "LSM_N_NEURONS", "steps of rest left")
     add("uint8_t", "features", n, "LSM_N_NEURONS", "of the last window")
     add("uint8_t", "frame", frontend.n_bands, "LSM_N_BANDS", "of the last hop")
@@ -73,9 +78,23 @@ def context_fields(manifest: Manifest) -> list[Field]:
     return fields
 
 
+def has_gate(manifest: Manifest) -> bool:
+    """Whether the front end sleeps while nothing is heard."""
+    return manifest.decision.endpointer is not None and manifest.decision.endpointer.gate > 0
+
+
+def current_rows(manifest: Manifest) -> int:
+    """Frames that the encoder takes at once, where a whole segment is there when it begins."""
+    return 4 if manifest.encoder.kind == "current" and manifest.decision.mode == "segment" else 1
+
+
 def history_frames(manifest: Manifest) -> int:
-    """Frames that the context holds for taps to look back at; before a segment there are none, and none are kept."""
-    return manifest.encoder.max_delay_frames if manifest.decision.mode == "live" else 0
+    """Frames that the context holds before those heard.
+
+    Live, taps look back at them. Before a segment there was nothing; three frames of it let the first four be taken
+    at once, whatever part of them lies before the segment.
+    """
+    return manifest.encoder.max_delay_frames if manifest.decision.mode == "live" else current_rows(manifest) - 1
 
 
 def max_frames(manifest: Manifest) -> int:

@@ -127,6 +127,15 @@ class Elf:
         functions = self._functions_by_address
         return [s for s in functions if s.unit == unit or (not s.unit and s.name.startswith(prefix))]
 
+    def all_functions(self) -> list[Symbol]:
+        """Every function, by address."""
+        return self._functions_by_address
+
+    def data_of(self, unit: str, prefix: str) -> list[Symbol]:
+        """What source file `unit` defines that is no function: its local names, and the global ones with the prefix."""
+        found = [symbol for same in self._symbols.values() for symbol in same if symbol.size and not symbol.is_function]
+        return [s for s in found if s.unit == unit or (not s.unit and s.name.startswith(prefix))]
+
     def place(self, address: int) -> str:
         """An address as `function+offset`, for messages."""
         for symbol in self._functions_by_address:

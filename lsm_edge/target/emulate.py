@@ -20,7 +20,7 @@ from lsm_edge.board import Board
 from lsm_edge.errors import BuildError, MismatchError
 from lsm_edge.golden import TAPS, Taps
 from lsm_edge.model import Model
-from lsm_edge.target.context import context_bytes, context_fields, history_frames
+from lsm_edge.target.context import context_bytes, context_fields, current_rows, history_frames
 from lsm_edge.target.elf import Elf, Segment, Symbol
 from lsm_edge.target.native import tap_shapes
 
@@ -317,17 +317,18 @@ class Emulator:
         if stage == "frontend":
             self._keep("frontend.frame", "frame")
         elif stage == "encoder":
+            row = self._field("row") if current_rows(manifest) > 1 else 0
+            n_bytes = 2 * manifest.reservoir.n_neurons
             # An input current is held for all steps of a frame; delta sends anew at every step.
             for _ in range(manifest.reservoir.steps_per_frame if manifest.encoder.kind == "current" else 1):
-                self._keep("encoder.current", "current")
+                self._keep("encoder.current", "current", row * n_bytes, n_bytes)
         elif stage == "reservoir":
             self._keep("reservoir.v", "v")
             self._keep("reservoir.refractory", "refractory")
             self._keep("reservoir.spikes", "spikes")
         elif stage == "frame":
-            bands, at = manifest.frontend.n_bands, self._fields["at"]
-            frame = int.from_bytes(self._uc.mem_read(self.context + at.offset, at.size), "little")
-            first = (history_frames(manifest) + frame) * bands
+            bands = manifest.frontend.n_bands
+            first = (history_frames(manifest) + self._field("at")) * bands
             self._keep("frontend.level", "frames", first, bands)
         elif stage == "readout":
             self._keep("readout.features", "features")
@@ -335,6 +336,11 @@ class Emulator:
         else:
             self._keep("readout.scores", "scores")
             self._keep("decision.class", "decision")
+
+    def _field(self, name: str) -> int:
+        """What an unsigned scalar of the context holds."""
+        field = self._fields[name]
+        return int.from_bytes(self._uc.mem_read(self.context + field.offset, field.size), "little")
 
     def _keep(self, tap: str, name: str, first: int = 0, n_bytes: int | None = None) -> None:
         assert self._taps is not None

@@ -42,7 +42,8 @@ uint64_t host_context_bytes(void);
 void host_hear(const int16_t *samples, uint64_t n_samples, uint8_t *frames);
 int32_t host_stir(const uint8_t *frames, uint64_t n_frames, uint8_t *features, int32_t *scores, uint32_t *totals);
 void host_tap(const int16_t *samples, uint64_t n_samples, uint64_t chunk, tap_t *into);
-uint64_t host_stream(const int16_t *samples, uint64_t n_samples, uint64_t chunk, int32_t *decisions, uint64_t room);
+uint64_t host_stream(
+    const int16_t *samples, uint64_t n_samples, uint64_t chunk, uint8_t *frames, int32_t *decisions, uint64_t room);
 """
 
 Progress = Callable[[int, int], None]
@@ -194,13 +195,19 @@ class Native:
 
     def stream(self, samples: NDArray[np.int16], chunk: int | None = None) -> list[int]:
         """The decisions over a stream whose segments the library finds itself."""
-        hop = self.model.manifest.frontend.hop_samples
+        return self.listen(samples, chunk)[1]
+
+    def listen(self, samples: NDArray[np.int16], chunk: int | None = None) -> tuple[NDArray[np.uint8], list[int]]:
+        """The same, after the frames: a row for every hop, zero where the gate was closed."""
+        frontend = self.model.manifest.frontend
         samples = _contiguous(samples, np.int16)
-        decisions = np.zeros(len(samples) // hop + 1, np.int32)
-        into = self._out("int32_t *", decisions)
-        n = self._library.host_stream(self._in("int16_t *", samples), len(samples), chunk or hop, into, len(decisions))
+        n_frames, chunk = len(samples) // frontend.hop_samples, chunk or frontend.hop_samples
+        frames = np.zeros((n_frames, frontend.n_bands), np.uint8)
+        decisions = np.zeros(n_frames + 1, np.int32)
+        into = self._out("uint8_t *", frames), self._out("int32_t *", decisions), len(decisions)
+        n = self._library.host_stream(self._in("int16_t *", samples), len(samples), chunk, *into)
         found: list[int] = decisions[:n].tolist()
-        return found
+        return frames, found
 
     def _in(self, kind: str, array: NDArray[Any]) -> Any:
         """A pointer into a contiguous array, which the caller keeps alive."""
@@ -275,7 +282,9 @@ def _compiled(files: Mapping[str, str], flags: Sequence[str], compiler: Sequence
     """The shared library made from `files`, from the cache if it was made before."""
     if compiler is None:
         raise BuildError("no C compiler found on this machine: install gcc or clang, or `pip install ziglang`")
-    sha = hashlib.sha256(repr([compiler, _version(tuple(compiler)), platform.machine(), flags]).encode())
+    own, features = _own_cpu(tuple(compiler))
+    flags = [*own, *flags]
+    sha = hashlib.sha256(repr([compiler, _version(tuple(compiler)), platform.machine(), features, flags]).encode())
     for name in sorted(files):
         sha.update(f"\n{name}\n".encode() + files[name].encode())
     target = cache_folder() / "native" / f"{sha.hexdigest()[:32]}.so"
@@ -301,6 +310,17 @@ def _private(ffi: cffi.FFI, compiled: Path) -> Any:
     """A library loaded from a copy of its own: loaded from the same file twice, it would share its tables."""
     with tempfile.TemporaryDirectory(dir=compiled.parent, ignore_cleanup_errors=True) as folder:
         return ffi.dlopen(str(shutil.copy(compiled, Path(folder) / compiled.name)))
+
+
+@lru_cache
+def _own_cpu(compiler: tuple[str, ...]) -> tuple[list[str], str]:
+    """The flag that lets a compiler use all of this machine's CPU, if it knows one, and the macros that tell which."""
+    for flag in ("-march=native", "-mcpu=native"):
+        asked = [*compiler, flag, "-dM", "-E", "-x", "c", os.devnull]
+        done = subprocess.run(asked, capture_output=True, text=True, check=False)
+        if not done.returncode:
+            return [flag], done.stdout
+    return [], ""
 
 
 @lru_cache

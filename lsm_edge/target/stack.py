@@ -19,11 +19,10 @@ from elftools.elf.constants import SH_FLAGS
 from elftools.elf.elffile import ELFFile
 
 from lsm_edge.errors import RangeError
+from lsm_edge.target.branches import is_call, is_indirect, is_long, target
 from lsm_edge.target.elf import Elf
 
 _SP: Final = 13
-_LR: Final = 14
-_PC: Final = 15
 
 
 @dataclass(frozen=True)
@@ -129,15 +128,14 @@ class _Code:
             taken = _bytes_taken(first, second)
             if taken is None:
                 obstacles.append(f"sets the stack pointer from a register at {address:#x}")
-            if _is_indirect(first, second):
+            if is_indirect(first, second):
                 obstacles.append(f"goes to an address in a register at {address:#x}")
             frame_bytes += taken or 0
-            target = _target(address, first, second)
+            goal = target(address, first, second)
             # Out of a function a jump is a call that does not come back. Within it a bl is a far jump (Armv6-M has no
             # other), but to its very beginning it is recursion.
-            is_call = _is_call(first, second)
-            if target is not None and (not start <= target < end or (is_call and target == start)):
-                calls[self._name_at(target)] = None
+            if goal is not None and (not start <= goal < end or (is_call(first, second) and goal == start)):
+                calls[self._name_at(goal)] = None
         return Function(self.names[start][0], frame_bytes, tuple(calls), ", ".join(obstacles))
 
     def _name_at(self, address: int) -> str:
@@ -151,12 +149,11 @@ class _Code:
         while address < end:
             at = address - base
             first, second = (int.from_bytes(data[n : n + 2], "little") for n in (at, at + 2))
-            is_long = first >> 11 in (0b11101, 0b11110, 0b11111)
             if self._is_data(address):
                 address += 2
                 continue
-            yield address, first, second if is_long else 0
-            address += 4 if is_long else 2
+            yield address, first, second if is_long(first) else 0
+            address += 4 if is_long(first) else 2
 
     def _is_data(self, address: int) -> bool:
         mark = bisect_right(self._marks, (address, True)) - 1
@@ -208,41 +205,3 @@ def _expanded(code: int) -> int:
     if code >> 10 == 0:
         return low * (0x00000001, 0x00010001, 0x01000100, 0x01010101)[code >> 8]
     return (0x80 | low) << (32 - (code >> 7)) & 0xFFFFFFFF  # a rotation to the right by 8 to 31
-
-
-def _is_indirect(first: int, second: int) -> bool:
-    """blx, bx to anything but the link register; mov, add pc; ldr pc other than from the stack."""
-    if first & 0xFF07 == 0x4700:
-        return bool(first & 0x80) or first >> 3 & 15 != _LR
-    loads_word = first & 0xFF70 == 0xF850 and first != 0xF85D
-    return first & 0xFF87 in (0x4487, 0x4687) or (loads_word and second >> 12 == _PC)
-
-
-def _is_call(first: int, second: int) -> bool:
-    return first >> 11 == 0b11110 and second & 0xD000 == 0xD000
-
-
-def _target(address: int, first: int, second: int) -> int | None:
-    """Where a branch with a fixed target leads."""
-    here = address + 4
-    if first >> 12 == 0b1101 and first >> 9 != 0b1101111:  # b<condition>, but not udf, svc
-        return here + 2 * _signed(first, 8)
-    if first >> 11 == 0b11100:  # b
-        return here + 2 * _signed(first, 11)
-    if first & 0xF500 == 0xB100:  # cbz, cbnz
-        return here + 2 * ((first >> 9 & 1) << 5 | first >> 3 & 31)
-    if first >> 11 != 0b11110 or not second >> 15:
-        return None
-    sign, j1, j2 = first >> 10 & 1, second >> 13 & 1, second >> 11 & 1
-    if second & 0x1000:  # b.w, bl
-        high = (first & 0x400) << 13 | (1 ^ j1 ^ sign) << 22 | (1 ^ j2 ^ sign) << 21
-        return here + 2 * _signed(high | (first & 0x3FF) << 11 | second & 0x7FF, 24)
-    if second & 0x4000 or first >> 7 & 7 == 7:  # blx to Arm code, which these cores lack; msr, barriers and the like
-        return None
-    return here + 2 * _signed((first & 0x400) << 9 | j2 << 18 | j1 << 17 | (first & 0x3F) << 11 | second & 0x7FF, 20)
-
-
-def _signed(value: int, bits: int) -> int:
-    """The low bits of a value as a signed number."""
-    value &= (1 << bits) - 1
-    return value - (1 << bits) if value >> (bits - 1) else value

@@ -153,6 +153,7 @@ def board_of(core: str, twins: bool = False) -> Board:
     """A board that no one sells: the core, with room for any model; `twins`: it is told to have DSP instructions."""
     facts: dict[str, Any] = load_board("nucleo_f446re").model_dump()
     facts |= {"id": core.replace("-", "_"), "core": core, "dsp": twins}
+    facts["multiply_cycles"] = 1 if core.startswith("cortex-m0") else None
     facts |= {"compile_flags": [f"-mcpu={core}", "-mthumb"], "emulator": {"cpu": CORES[core]}}
     facts["flash"]["bytes"], facts["ram"]["bytes"] = 1 << 21, 1 << 20
     return Board.model_validate(facts)

@@ -240,6 +240,9 @@ def _readout_tables(rng: Rng, readout: dict[str, Any], n_classes: int, n: int, l
 def _decision_tables(rng: Rng, decision: dict[str, Any]) -> dict[str, Table]:
     decision["reject"] = bool(rng.random() < 0.3)
     margin = rng.choice((0, 1, 400, 9000, 200_000, 2**32 - 1))
+    gate = int(rng.choice((0, 0, 1, 3, 16, 40, 255)))
+    if decision["endpointer"]:
+        decision["endpointer"] = decision["endpointer"].model_copy(update={"gate": gate})
     return _typed({"reject_margin": np.array([margin])}, reject_margin="<u4") if decision["reject"] else {}
 
 

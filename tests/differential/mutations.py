@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from typing import Final
 
 # Models that between them show every fault below; drawn with at most LARGEST neurons.
-SEEDS: Final = (61, 5, 7, 8, 12, 139, 119, 102, 144, 23, 2, 3, 21, 1, 4, 16, 96, 13, 9, 312, *range(200, 230))
+SEEDS: Final = (
+    61, 5, 7, 8, 12, 139, 119, 102, 144, 23, 2, 3, 21, 1, 4, 16, 96, 13, 9, 312, *range(200, 230), 320, 2996,
+)  # fmt: skip
 LARGEST: Final = 40
 
 
@@ -54,7 +56,13 @@ MUTATIONS: Final = (
     ),
     Mutation("decay sticks at -1", _FIXED, " + (int32_t)((uint32_t)x >> 31);", ";", "reservoir.v"),
     Mutation("logarithm's parabola", _FIXED, "(256U - mantissa) * 88U", "(256U - mantissa) * 80U", "frontend.frame"),
-    Mutation("square root one low", _FIXED, "trial * trial <= x", "trial * trial < x", "readout.features"),
+    Mutation(
+        "square root one low",
+        _FIXED,
+        "(y - root * root) >> 31;\n    return",
+        "(y - root * root - 1) >> 31;\n    return",
+        "readout.features",
+    ),
     # frontend
     Mutation("pre-emphasis shift", _FRONTEND, "(before >> 5)", "(before >> 4)", "frontend.frame"),
     Mutation(
@@ -64,9 +72,7 @@ MUTATIONS: Final = (
         "return (int16_t)((int32_t)x - before + (before >> 5));",
         "frontend.frame",
     ),
-    Mutation(
-        "headroom of magnitudes", _FRONTEND, "(uint32_t)(x ^ (x >> 15))", "(uint32_t)(x < 0 ? -x : x)", "frontend.frame"
-    ),
+    Mutation("no headroom below zero", _FRONTEND, "used |= pair ^ (pair << 1);", "used |= pair;", "frontend.frame"),
     Mutation("butterfly rounds", _FRONTEND, "(a_re + t_re) >> 1,", "(a_re + t_re + 1) >> 1,", "frontend.frame"),
     Mutation(
         "+j for -j",
@@ -78,17 +84,25 @@ MUTATIONS: Final = (
     Mutation(
         "twiddle of a neighbour",
         _FRONTEND,
-        "[k * (n_points / span)]",
-        "[(k ^ 1U) * (n_points / span)]",
+        "[k * stride]",
+        "[(k ^ 1U) * stride]",
         "frontend.frame",
     ),
     Mutation(
         "power of one part not halved", _FRONTEND, "(diff_im + t_im) >> 1)", "(diff_im + t_im))", "frontend.frame"
     ),
-    Mutation("band without its last bin", _FRONTEND, "bin < end[band]", "bin + 1U < end[band]", "frontend.frame"),
+    Mutation(
+        "band without its last bin",
+        _FRONTEND,
+        "(size_t)end[band] - start[band];",
+        "(size_t)end[band] - start[band] - 1U;",
+        "frontend.frame",
+    ),
     Mutation("headroom counted once", _FRONTEND, "(512U * headroom)", "(256U * headroom)", "frontend.frame"),
     Mutation("level's offset", _FRONTEND, "LEVEL_OFFSET_Q8 (-320)", "LEVEL_OFFSET_Q8 (-321)", "frontend.frame"),
-    Mutation("level ends at 254", _FRONTEND, "level > 255 ? 255", "level > 254 ? 254", "frontend.frame"),
+    Mutation(
+        "level ends at 254", _FRONTEND, "level < 255 ? level : 255", "level < 254 ? level : 254", "frontend.frame"
+    ),
     Mutation("level below zero", _FRONTEND, "(uint8_t)(under < 0 ? 0 : under);", "(uint8_t)under;", "frontend.level"),
     Mutation(
         "excess above nothing",
@@ -111,7 +125,7 @@ MUTATIONS: Final = (
         "loudest_q8 > peak_q8 ? loudest_q8 : peak_q8",
         "frontend.frame",
     ),
-    Mutation("previous sample stays", _LIBRARY, "        lsm->previous = samples[i];\n", "", "frontend.frame"),
+    Mutation("previous sample stays", _FRONTEND, "        before = x;\n", "", "frontend.frame"),
     Mutation(
         "window one sample late",
         _LIBRARY,
@@ -120,7 +134,7 @@ MUTATIONS: Final = (
         "frontend.frame",
     ),
     # encoder
-    Mutation("current wraps", _ENCODER, "saturate_int16(sum >> shift)", "(int16_t)(sum >> shift)", "encoder.current"),
+    Mutation("current wraps", _ENCODER, "saturate_int16(a >> shift)", "(int16_t)(a >> shift)", "encoder.current"),
     Mutation("delta above, not from", _ENCODER, "if (moved >= delta)", "if (moved > delta)", "encoder.current"),
     Mutation(
         "down spikes on the up line",
@@ -133,8 +147,8 @@ MUTATIONS: Final = (
     Mutation(
         "taps a frame late",
         _LIBRARY,
-        "&lsm->frames[(lsm->at - N_REACH) * LSM_N_BANDS], tap_offset",
-        "&lsm->frames[(lsm->at > N_REACH ? lsm->at - N_REACH - 1U : 0U) * LSM_N_BANDS], tap_offset",
+        "&lsm->frames[(first - N_REACH) * LSM_N_BANDS], 0U, tap_offset",
+        "&lsm->frames[(first > N_REACH ? first - N_REACH - 1U : 0U) * LSM_N_BANDS], 0U, tap_offset",
         "encoder.current",
     ),
     Mutation(
@@ -143,9 +157,12 @@ MUTATIONS: Final = (
     Mutation(
         "early taps a frame late",
         _LIBRARY,
-        "(N_REACH - lsm->at) * LSM_N_BANDS",
-        "(N_REACH - lsm->at - 1U) * LSM_N_BANDS",
+        "(N_REACH - first) * LSM_N_BANDS",
+        "(N_REACH - first - 1U) * LSM_N_BANDS",
         "encoder.current",
+    ),
+    Mutation(
+        "every other row of currents", _LIBRARY, "(size_t)lsm->row *", "(size_t)(lsm->row & 2U) *", "encoder.current"
     ),
     # reservoir
     Mutation("spikes are delivered twice", _RESERVOIR, "        due[word] = 0;\n", "", "reservoir.v"),
@@ -161,21 +178,21 @@ MUTATIONS: Final = (
     Mutation(
         "fires while resting",
         _RESERVOIR,
-        "    } else if (after >= threshold) {",
-        "    }\n    if (after >= threshold) {",
+        "        fired &= resting ^ 1U;\n",
+        "",
         "reservoir.v",
     ),
     Mutation(
         "rest one step short",
         _RESERVOIR,
-        "*refractory = refractory_steps;",
-        "*refractory = (uint8_t)(refractory_steps > 0U ? refractory_steps - 1U : 0U);",
+        "((0U - fired) & refractory_steps)",
+        "((0U - fired) & (refractory_steps - 1U))",
         "reservoir.refractory",
     ),
-    Mutation("always resets to zero", _RESERVOIR, "(reset_to_zero ? 0 : after - threshold)", "(0)", "reservoir.v"),
     Mutation(
-        "spike words backwards", _RESERVOIR, "fired << (n - first)", "fired << (31U - (n - first))", "reservoir.spikes"
+        "always resets to zero", _RESERVOIR, "(int32_t)fired * threshold", "(int32_t)fired * after", "reservoir.v"
     ),
+    Mutation("spike words backwards", _RESERVOIR, "fired << i", "fired << (31U - i)", "reservoir.spikes"),
     Mutation(
         "a word of one neuron left out",
         _RESERVOIR,
@@ -298,7 +315,29 @@ MUTATIONS: Final = (
     Mutation(
         "a tie goes to the last", _DECISION, "scores[c] > scores[best]", "scores[c] >= scores[best]", "decision.class"
     ),
-    Mutation("noise floor never rises", _DECISION, "(uint32_t)floor_q8 + rise_q8", "(uint32_t)floor_q8", "session"),
+    Mutation("noise floor never rises", _DECISION, "= floor_q8 + rise_q8;", "= floor_q8;", "session"),
+    Mutation(
+        "an offset is loud",
+        _FRONTEND,
+        "* n_samples - (uint64_t)((int64_t)sum * sum)",
+        "* n_samples",
+        "decision.stream",
+    ),
+    Mutation("gate closes too early", _LIBRARY, "(lsm->awake_frames > 0U)", "(lsm->awake_frames > 1U)", "session"),
+    Mutation(
+        "floor stands still behind the gate",
+        _LIBRARY,
+        "        lsm->floor_q8 = move_floor(lsm->floor_q8, before_q8, lsm->gate_floor_q8);\n",
+        "",
+        "decision.stream",
+    ),
+    Mutation(
+        "segment reaches back behind the gate",
+        _LIBRARY,
+        "        lsm->n_frames = 0;\n        lsm->run = 0;\n        lsm->is_awake",
+        "        lsm->run = 0;\n        lsm->is_awake",
+        "session",
+    ),
     Mutation(
         "loud above the onset", _LIBRARY, "is_loud = loudness >= (lsm", "is_loud = loudness > (lsm", "decision.stream"
     ),
@@ -457,6 +496,13 @@ MUTATIONS: Final = (
         "lsm_edge/stages/decision.py",
         "run == pointer.hang_frames or",
         "run > pointer.hang_frames or",
+        "decision.stream",
+    ),
+    Mutation(
+        "golden gate never opens again",
+        "lsm_edge/stages/decision.py",
+        "opens = hop >= (gate_floor_q8 >> 8)",
+        "opens = hop > (gate_floor_q8 >> 8) + 399",
         "decision.stream",
     ),
 )

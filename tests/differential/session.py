@@ -17,7 +17,7 @@ from differential.models import Samples
 from lsm_edge import golden
 from lsm_edge.fixed import Ints
 from lsm_edge.model import Model
-from lsm_edge.stages import decision, readout
+from lsm_edge.stages import decision, frontend, readout
 from lsm_edge.target.emulate import Emulator
 from lsm_edge.target.native import Native
 
@@ -73,7 +73,9 @@ def random_script(random_: random.Random, model: Model, samples: Samples) -> Scr
 def expected_answers(model: Model, script: Script) -> Answers:
     """What docs/numerics.md, section 6, says of each call, with the golden model's stages doing the arithmetic."""
     frames = golden.hear(model, script.samples)
-    stream = (_LiveStream if model.manifest.decision.mode == "live" else _SegmentStream)(model, frames)
+    hops = frontend.hop_loudness(model, script.samples.astype(np.int64))
+    live = model.manifest.decision.mode == "live"
+    stream = _LiveStream(model, frames) if live else _SegmentStream(model, frames, hops)
     hop = model.manifest.frontend.hop_samples
     answers, at, label = [], 0, -1
     for call in script.calls:
@@ -101,8 +103,8 @@ def expected_answers(model: Model, script: Script) -> Answers:
 class _SegmentStream:
     """Segments by hand, and by the end-pointer if there is one."""
 
-    def __init__(self, model: Model, frames: Ints) -> None:
-        self._model, self._frames = model, frames
+    def __init__(self, model: Model, frames: Ints, hops: Ints) -> None:
+        self._model, self._frames, self._hops = model, frames, hops
         self._by_hand = False
         self._first = 0  # of the open segment
         self._now = 0  # frames heard
@@ -125,7 +127,7 @@ class _SegmentStream:
         self._now = frame + 1
         if self._by_hand or self._pointer is None:
             return None
-        found = self._pointer.hear(frame, int(self._frames[frame].max()))
+        found = self._pointer.hear(frame, int(self._frames[frame].max()), int(self._hops[frame]))
         return self._answer(*found) if found else None
 
     def _answer(self, first: int, end: int) -> tuple[int, Ints]:
@@ -134,13 +136,13 @@ class _SegmentStream:
 
 
 class _EndPointer:
-    """As `decision.segments_of`, but frame by frame, so that segments given by hand can come between."""
+    """As `decision.listen`, but frame by frame, so that segments given by hand can come between."""
 
     def __init__(self, model: Model) -> None:
         pointer = model.manifest.decision.endpointer
         assert pointer is not None
         self._settings, self._max_frames = pointer, model.manifest.decision.max_frames
-        self._floor_q8 = 65280
+        self._floor_q8, self._gate_floor_q8, self._quiet_hops = 65280, 102400, 0
         self.close(0)
 
     def close(self, now: int) -> None:
@@ -149,9 +151,23 @@ class _EndPointer:
         self._earliest = now
         self.first: int | None = None
 
-    def hear(self, frame: int, loudness: int) -> tuple[int, int] | None:
+    def _gate_is_closed(self, hop: int) -> bool:
+        settings, before_q8 = self._settings, self._gate_floor_q8
+        self._gate_floor_q8 = min(before_q8 + settings.floor_rise_q8, 256 * hop)
+        self._quiet_hops += 1
+        if hop >= (self._gate_floor_q8 >> 8) + settings.gate:
+            self._quiet_hops = 0
+        if self._quiet_hops <= settings.hang_frames:
+            return False
+        self._floor_q8 = max(min(self._floor_q8 + self._gate_floor_q8 - before_q8, 65280), 0)
+        return True
+
+    def hear(self, frame: int, loudness: int, hop: int) -> tuple[int, int] | None:
         """The segment that closes at this frame, if one does."""
         settings = self._settings
+        if self.first is None and settings.gate and self._gate_is_closed(hop):
+            self.close(frame + 1)
+            return None
         if self.first is None:
             self._floor_q8 = min(self._floor_q8 + settings.floor_rise_q8, 256 * loudness)
         loud = loudness >= (self._floor_q8 >> 8) + settings.onset
@@ -267,12 +283,11 @@ def _signed(value: int, bits: int) -> int:
 
 def stream_decisions(model: Model, samples: Samples) -> list[int]:
     """What a stream is decided to be, with nobody to begin or end a segment."""
-    frames = golden.hear(model, samples)
+    frames, segments = golden.listen(model, samples)
     if model.manifest.decision.mode == "live":
         (clip,) = golden.run_frames(model, [frames])
         labels: list[int] = clip.taps["decision.class"][:-1].tolist()  # the last one is that of lsm_end
         return labels
-    segments = decision.segments_of(model, frames)
     if not segments:
         return []
     return [clip.label for clip in golden.run_frames(model, [frames[first:end] for first, end in segments])]

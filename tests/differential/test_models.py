@@ -21,7 +21,7 @@ from differential.matrix import EMULATED, HOST_COMPILERS, HOSTS, Cell, Project, 
 from differential.models import N_NEURONS, random_model, random_recordings, seeded
 from lsm_edge import golden
 from lsm_edge.model import Manifest, Model
-from lsm_edge.stages import decision
+from lsm_edge.stages import decision, frontend
 
 # In CI zig, which first compiles its own runtime for each core and level, has its turn on two cores only; `make soak`
 # goes through all of the matrix.
@@ -150,6 +150,8 @@ def test_models_use_every_option() -> None:
     ]:
         values = [getattr(getattr(manifest, stage), entry) for manifest in manifests]
         assert (min(values), max(values)) == (low, high), entry
+    pointers = [manifest.decision.endpointer for manifest in manifests if manifest.decision.endpointer]
+    assert {pointer.gate for pointer in pointers} == {0, 1, 3, 16, 40, 255}
     assert {_shape(manifest) for manifest in manifests} == {(p, r) for p in (True, False) for r in (True, False)}
 
 
@@ -184,8 +186,8 @@ def test_models_go_to_the_ends_of_their_ranges() -> None:
 
 
 def test_streams_have_segments() -> None:
-    """The session's end-pointer answers as `decision.segments_of` does, and there are decisions to compare."""
-    n_decisions = 0
+    """The session's end-pointer answers as `golden.listen` does, and there are decisions to compare."""
+    n_decisions = n_behind_gates = n_gated_frames = 0
     for seed in range(40):
         random_ = seeded(seed)
         model = random_model(random_, largest=3)
@@ -195,9 +197,16 @@ def test_streams_have_segments() -> None:
         decisions = session.stream_decisions(model, samples)
         assert _labels(answers, model.manifest.n_classes) == decisions
         n_decisions += len(decisions) * (model.manifest.decision.mode == "segment")
+        pointer = model.manifest.decision.endpointer
+        if pointer and pointer.gate:
+            frames = golden.hear(model, samples)
+            gated = decision.listen(model, frames, frontend.hop_loudness(model, samples.astype(np.int64)))[1]
+            n_behind_gates += len(decisions) * bool(gated.any())
+            n_gated_frames += int(gated.sum())
         if model.manifest.decision.endpointer is None and model.manifest.decision.mode == "segment":
-            assert decision.segments_of(model, golden.hear(model, samples)) == []
+            assert golden.listen(model, samples)[1] == []
     assert n_decisions > 30, n_decisions
+    assert n_behind_gates > 9 and n_gated_frames > 99, (n_behind_gates, n_gated_frames)
 
 
 def _labels(answers: list[int], n_classes: int) -> list[int]:

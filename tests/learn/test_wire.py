@@ -107,6 +107,32 @@ def test_who_connects_to_whom() -> None:
     assert chance[1, 0] / chance[0, 0] == pytest.approx(0.2 / 0.1, rel=0.25)  # onto inhibitory ones
 
 
+@pytest.mark.parametrize(("n_neurons", "fan_in"), [(8, 4), (64, 16), (100, 24), (256, 4)])
+def test_blocks_of_four(n_neurons: int, fan_in: int) -> None:
+    """Everybody hears and reaches `fan_in` others; four neighbours hear the same ones; nobody hears its own four."""
+    weights = drawn_weights(n_neurons=n_neurons, topology={"kind": "blocks", "fan_in": fan_in})
+    synapses = weights != 0
+    assert (synapses.sum(axis=0) == fan_in).all()
+    assert (synapses.sum(axis=1) == fan_in).all()
+    blocks = synapses.reshape(n_neurons, -1, 4)
+    assert (blocks.all(axis=2) == blocks.any(axis=2)).all()
+    assert not blocks[np.arange(n_neurons), np.arange(n_neurons) // 4].any()
+    if n_neurons > 50:
+        assert (weights[synapses] > 0).mean() == pytest.approx(0.8, abs=0.05)
+
+
+@pytest.mark.parametrize("unit", [0.5, 300.0])
+def test_blocks_stay_whole_when_quantised(unit: float) -> None:
+    """A weight of zero is kept: the generator packs only rows of whole blocks."""
+    config = small_config(reservoir={"n_neurons": 66, "topology": {"kind": "blocks", "fan_in": 8}})
+    model = wire.draft(config, LABELS, recurrent_unit=unit)
+    targets = model["recurrent_target"].reshape(-1, 4)
+    assert not (model["recurrent_start"] % 4).any()
+    assert (targets == targets[:, :1] // 4 * 4 + np.arange(4)).all()
+    assert targets.max() < 64
+    assert model.manifest.reservoir.n_synapses == targets.size
+
+
 def test_a_neuron_out_of_everybodys_reach_is_left_alone() -> None:
     weights = drawn_weights(n_neurons=40, topology={"kind": "maass", "columns": 4, "reach": 0.03, "fan_in": 4})
     assert not weights.any()
@@ -123,6 +149,7 @@ def test_the_smallest_liquids(n_neurons: int) -> None:
         {"topology": {"kind": "maass", "reach": 0.03}},
         {"topology": {"kind": "random"}, "excitatory_share": 0.0, "inhibition": 0.0},
         {"n_neurons": 1, "topology": {"kind": "random"}},
+        {"n_neurons": 7, "topology": {"kind": "blocks"}},
     ],
 )
 def test_a_topology_without_a_synapse_is_refused(reservoir: dict[str, Any]) -> None:
@@ -243,6 +270,10 @@ def test_units_become_integers() -> None:
     pointer = manifest.decision.endpointer
     assert pointer is not None
     assert (pointer.onset, pointer.onset_frames, pointer.hang_frames, pointer.preroll_frames) == (32, 3, 25, 8)
+    assert pointer.gate == 0
+    gated = wire.draft(small_config(decision={"endpointer": {"gate_db": 6.0}}), LABELS).manifest.decision.endpointer
+    assert gated is not None
+    assert gated.gate == 16
     assert manifest.readout.trace_leak_q15 == round(32768 * np.exp(-0.08))
 
 

@@ -15,14 +15,13 @@ import numpy as np
 from emulated import M4, compile_firmware
 from numpy.typing import NDArray
 from scipy.optimize import nnls
-from unicorn import unicorn_const
 
 from lsm_edge.config import parse_config
 from lsm_edge.golden import hear, run_clips
 from lsm_edge.learn.wire import draft
 from lsm_edge.model import Model
 from lsm_edge.search.cost import Signal, work_per_s
-from lsm_edge.target.emulate import Emulator
+from lsm_edge.target.meter import Meter
 
 # Between them: every size that costs depend on takes at least two values, and every kind appears.
 SETTINGS: dict[str, dict[str, Any]] = {
@@ -105,10 +104,7 @@ class Counted:
     """The emulator of a model's firmware, with every instruction counted under the function it belongs to."""
 
     def __init__(self, model: Model, folder: Path) -> None:
-        self.emulator = Emulator(model, compile_firmware(model, M4, folder), M4)
-        self._blocks: Counter[tuple[int, int]] = Counter()
-        hook = unicorn_const.UC_HOOK_BLOCK
-        self.emulator._uc.hook_add(hook, lambda _uc, at, size, _: self._blocks.update(((at, size),)))
+        self.emulator = Meter(model, compile_firmware(model, M4, folder), M4)
 
     def work(self, samples: NDArray[np.int16]) -> dict[str, float]:
         """How often each term of the formula happens in this clip."""
@@ -124,29 +120,12 @@ class Counted:
 
     def run(self, samples: NDArray[np.int16]) -> dict[str, int]:
         """Instructions of one clip as one segment, without the taps' and the caller's."""
-        emulator = self.emulator
-        emulator._reset()
-        self._blocks.clear()
-        emulator._library("begin", emulator.context)
-        emulator._push_all(samples, None)
-        emulator._library("end", emulator.context)
-        return self._by_function()
-
-    def _by_function(self) -> dict[str, int]:
         counts: Counter[str] = Counter()
-        for (at, size), times in self._blocks.items():
-            function = self.emulator.elf.place(at).partition("+")[0]
-            counts[function] += times * _instructions(self.emulator.read(at, size))
+        for stage in self.emulator.hear(samples).functions.values():
+            for block, times in stage.blocks.items():
+                function = self.emulator.elf.place(block[0]).partition("+")[0]
+                counts[function] += self.emulator.instructions({block: times})
         return dict(counts)
-
-
-def _instructions(code: bytes) -> int:
-    """How many Thumb instructions these bytes are: two bytes each, or four behind the prefixes 11101 to 11111."""
-    at = n = 0
-    while at < len(code):
-        at += 4 if code[at + 1] >> 3 >= 0b11101 else 2
-        n += 1
-    return n
 
 
 def fit() -> dict[str, float]:

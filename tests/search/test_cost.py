@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
-from math import inf
 from pathlib import Path
 
 import numpy as np
 import pytest
 from counted import Counted, sound, untrained
-from hypothesis import given
-from hypothesis import strategies as st
 
-from lsm_edge.errors import ConfigError
-from lsm_edge.search.cost import CODE_BYTES, ERROR_BAND, INSTRUCTIONS, Budget, Cost, Signal, cost_of, work_per_s
+from lsm_edge.search.cost import CODE_BYTES, ERROR_BAND, INSTRUCTIONS, Signal, cost_of, work_per_s
 from lsm_edge.target.context import context_bytes
 
 # None of them is among those that the coefficients were fitted to.
@@ -67,39 +62,3 @@ def test_signal() -> None:
     frames = [np.array([[0, 10], [4, 10], [8, 10]], np.uint8), np.array([[1, 1]], np.uint8)]
     assert Signal.of(frames, 0.01) == Signal(pytest.approx(50.0), pytest.approx(2.0))
     assert Signal.of([], 0.01).segments_per_s == 0
-
-
-@pytest.mark.parametrize(
-    ("text", "budget"),
-    [
-        ("flash=32KiB,ram=12KiB,instructions=2e6/s", Budget(32768, 12288, 2e6)),
-        ("flash=20000", Budget(flash_bytes=20000)),
-        (" ram = 1.5 kb , instructions=500000", Budget(ram_bytes=1500, instructions_per_s=500000)),
-        ("flash=1MiB", Budget(flash_bytes=1048576)),
-    ],
-)
-def test_budget(text: str, budget: Budget) -> None:
-    assert Budget.parse(text) == budget
-
-
-@pytest.mark.parametrize(
-    "text",
-    ["", "flash", "flash=", "flash=many", "flash=-1", "flash=0", "flash=1e3", "flash=3GiB", "rom=3KiB", "ram=1,ram=2",
-     "instructions=2e6/h", "instructions=fast", "instructions=1e999", "flash=32KiB;ram=12KiB", "flash=32KiB,"],
-)  # fmt: skip
-def test_bad_budget(text: str) -> None:
-    with pytest.raises(ConfigError, match=r"--budget: .*(such as flash=32KiB|given twice)"):
-        Budget.parse(text)
-
-
-@given(st.text(max_size=30))
-def test_any_text_is_a_budget_or_an_error(text: str) -> None:
-    with suppress(ConfigError):
-        assert isinstance(Budget.parse(text), Budget)
-
-
-def test_what_breaks_a_budget() -> None:
-    cost = Cost(flash_bytes=2000, ram_bytes=100, instructions_per_s=5e6, table_bytes=1000)
-    assert Budget().broken_by(cost) == ""
-    assert Budget(2000, 100, 5e6).broken_by(cost) == ""
-    assert Budget(1999, inf, 4e6).broken_by(cost) == "flash 2,000 > 1,999, instructions/s 5,000,000 > 4,000,000"

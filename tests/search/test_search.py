@@ -17,13 +17,13 @@ from needs import need_host_compiler
 from spoken import settings, write_project, write_recordings
 
 from lsm_edge import cli
+from lsm_edge.budget import Budget
 from lsm_edge.config import Config, load_config, parse_config
 from lsm_edge.errors import ConfigError, DataError
 from lsm_edge.learn.train import train
 from lsm_edge.model import load_model
 from lsm_edge.search import pool, worker
 from lsm_edge.search.bench import Bench
-from lsm_edge.search.cost import Budget
 from lsm_edge.search.exam import accuracy_of
 from lsm_edge.search.search import search
 from lsm_edge.search.space import present_choice

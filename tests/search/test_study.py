@@ -14,8 +14,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lsm_edge.budget import Budget
 from lsm_edge.errors import ConfigError
-from lsm_edge.search.cost import Budget, Cost
+from lsm_edge.search.cost import Cost
 from lsm_edge.search.front import by_accuracy, choose_without, draw_front, front_of, front_table
 from lsm_edge.search.space import Knob, Settings
 from lsm_edge.search.study import Claim, Study, Tried

@@ -55,6 +55,11 @@ def test_the_floor_in_c(kernels: Kernels, floor_q8: int, loudness: int, rise_q8:
     assert kernels.follow_floor(floor_q8, loudness, rise_q8) == min(floor_q8 + rise_q8, loudness << 8)
 
 
+@given(st.integers(0, 65280), st.integers(0, 102400), st.integers(0, 102400))
+def test_the_floor_that_moves_with_that_of_hops_in_c(kernels: Kernels, floor_q8: int, before: int, now: int) -> None:
+    assert kernels.move_floor(floor_q8, before, now) == min(max(floor_q8 + now - before, 0), 65280)
+
+
 @pytest.fixture(scope="module")
 def pointer() -> Model:
     model = small_model(decision=POINTER)
@@ -70,7 +75,7 @@ def segments(model: Model, *stretches: tuple[int, int]) -> list[tuple[int, int]]
     loudness = np.repeat([level for _, level in stretches], [n for n, _ in stretches])
     frames = np.zeros((len(loudness), 8), np.int64)
     frames[:, 3] = loudness
-    return decision.segments_of(model, frames)
+    return decision.listen(model, frames, np.zeros(len(frames), np.int64))[0]
 
 
 def test_a_word(pointer: Model) -> None:
@@ -127,6 +132,63 @@ def test_a_stream_that_begins_loud_is_its_own_floor(pointer: Model) -> None:
     assert segments(pointer, (50, 255)) == []
 
 
+@pytest.fixture(scope="module")
+def gated() -> Model:
+    """As `pointer`, with a gate that opens 16 steps above the floor of hops."""
+    return small_model(decision={**POINTER, "endpointer": {**POINTER["endpointer"], "gate_db": 6.0}})
+
+
+def behind_gate(model: Model, *stretches: tuple[int, int, int]) -> tuple[list[tuple[int, int]], list[int]]:
+    """What is found in stretches of (frames, loudness, loudness of hops), and the frames that are not made."""
+    lengths, loudness, hops = zip(*stretches, strict=True)
+    frames = np.repeat(loudness, lengths)[:, None]
+    found, closed = decision.listen(model, frames, np.repeat(hops, lengths))
+    return found, np.flatnonzero(closed).tolist()
+
+
+def test_a_gate_closes_after_the_first_frames_and_some_after_a_word(gated: Model) -> None:
+    """Five frames each; those at which a segment is still open do not count."""
+    found, closed = behind_gate(gated, (10, 40, 130), (20, 200, 300), (20, 40, 130))
+    assert closed == [*range(5, 10), *range(30 + 10, 50)]
+    assert found == [(10, 30)]  # without a gate from 8: what was not made is not there to begin with
+
+
+def test_a_gate_that_is_open_costs_no_beginning(gated: Model) -> None:
+    assert behind_gate(gated, (10, 40, 130), (3, 40, 150), (20, 200, 300), (9, 40, 130))[0] == [(11, 33)]
+    assert behind_gate(gated, (10, 40, 130), (1, 40, 150), (20, 200, 300), (9, 40, 130))[0] == [(10, 31)]
+
+
+def test_what_is_no_word_opens_the_gate_and_no_segment(gated: Model) -> None:
+    found, closed = behind_gate(gated, (10, 40, 130), (1, 40, 130 + 16), (20, 40, 130))
+    assert (found, closed) == ([], [*range(5, 10), *range(16, 31)])
+    found, closed = behind_gate(gated, (10, 40, 130), (1, 40, 130 + 15), (20, 40, 130))
+    assert (found, closed) == ([], [*range(5, 31)])
+
+
+def test_noise_that_stays_closes_the_gate_again(gated: Model) -> None:
+    """20 steps more are 4 above the gate; 6 dB a second are a step in 8 frames."""
+    found, closed = behind_gate(gated, (10, 40, 130), (200, 60, 150))
+    assert found == []
+    assert 10 + 30 < closed[5] < 10 + 45
+    assert closed[5:] == [*range(closed[5], 210)]
+
+
+def test_the_floor_moves_behind_the_gate(gated: Model) -> None:
+    """Noise falls by 40 steps; then a word that is louder than it, but no louder than the noise before."""
+    quieter = (10, 90, 180), (20, 50, 140), (20, 85, 170), (20, 50, 140)
+    assert behind_gate(gated, *quieter)[0] == [(30, 50)]
+    # It rises by 15, in steps of one; then something is louder than the noise before, but not than this one.
+    rising = [(10, 90 + step, 180 + step) for step in range(15)]
+    assert behind_gate(gated, *rising, (20, 104 + 25, 194 + 25), (20, 104, 194))[0] == []
+    assert behind_gate(gated, *rising, (20, 104 + 33, 194 + 33), (20, 104, 194))[0] == [(150, 170)]
+
+
+def test_a_gate_in_digital_silence(gated: Model) -> None:
+    found, closed = behind_gate(gated, (50, 0, 0), (20, 200, 300), (50, 0, 0), (20, 200, 300), (50, 0, 0))
+    assert found == [(50, 70), (120, 140)]
+    assert closed == [*range(5, 50), *range(80, 120), *range(150, 190)]
+
+
 def test_without_an_endpointer_nothing_is_found() -> None:
     assert segments(small_model(), (10, 40), (20, 200), (20, 40)) == []
 
@@ -141,6 +203,7 @@ POINTERS = {
         "max_segment_ms": 128.0,
         "endpointer": {"onset_db": 20.0, "onset_ms": 56.0, "hang_ms": 300.0, "preroll_ms": 64.0, "floor_db_per_s": 0.5},
     },
+    "behind a gate": {**POINTER, "endpointer": {**POINTER["endpointer"], "gate_db": 3.0, "hang_ms": 16.0}},
 }
 
 
@@ -151,14 +214,17 @@ def test_streams_in_c(native: Callable[[Model], Native], name: str, seed: int, c
     """In whatever pieces a stream comes, C decides what the golden model decides of the segments it finds."""
     model = small_model(decision=POINTERS[name])
     samples = sound(seed, 150, rest=rest)
-    frames = golden.hear(model, samples)
-    found = [frames[first:end] for first, end in decision.segments_of(model, frames)]
+    frames, ends = golden.listen(model, samples)
+    found = [frames[first:end] for first, end in ends]
     assert all(0 < len(segment) <= model.manifest.decision.max_frames for segment in found)
-    assert native(model).stream(samples, chunk) == [clip.label for clip in golden.run_frames(model, found)]
+    made, decisions = native(model).listen(samples, chunk)
+    assert np.array_equal(made, frames)
+    assert decisions == [clip.label for clip in golden.run_frames(model, found)]
 
 
 def test_those_streams_hold_something(native: Callable[[Model], Native]) -> None:
-    for name, least in zip(POINTERS, (2, 10, 2), strict=True):
-        decisions = native(small_model(decision=POINTERS[name])).stream(sound(3, 600))
+    for name, least in zip(POINTERS, (2, 10, 2, 2), strict=True):
+        frames, decisions = native(small_model(decision=POINTERS[name])).listen(sound(3, 600))
+        assert (~frames.any(axis=1)).any() or "gate" not in name
         assert len(decisions) >= least
         assert len(set(decisions)) > 1

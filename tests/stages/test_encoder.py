@@ -78,11 +78,32 @@ def test_current_in_c(kernels: Kernels, shift: int, weights: str, frames: Ints) 
         got = np.zeros(20, np.int16)
         kernels.encode_current(got, flat[8 * t :], model["tap_offset"], model["tap_weight"], 20, 4, shift)
         assert (got == want[t]).all()
-        early = np.zeros(20, np.int16)
-        missing = max(3 - t, 0) * 8
-        heard = flat[8 * t + missing :]
-        kernels.encode_early(early, heard, missing, model["tap_offset"], model["tap_weight"], 20, 4, shift)
-        assert (early == want[t]).all()
+
+
+@pytest.mark.parametrize(("reach", "n_taps", "n_neurons"), [(0, 2, 1), (1, 3, 7), (9, 3, 16)])
+@pytest.mark.parametrize("shift", [0, 2])
+@settings(max_examples=20)
+@given(frames=FRAMES)
+def test_four_frames_at_once_in_c(
+    kernels: Kernels, reach: int, n_taps: int, n_neurons: int, shift: int, frames: Ints
+) -> None:
+    """As the generated code calls it: aligned to the segment's end, with three frames of zeros before its start."""
+    model = small_model(
+        encoder={"kind": "current", "n_taps": n_taps, "max_delay_frames": reach, "shift": shift, "spans": "fixed"},
+        reservoir={"n_neurons": n_neurons},
+    )
+    weights = np.random.default_rng(1).choice([-127, -1, 0, 90, 127], (n_neurons, n_taps))
+    model = with_tables(model, {"tap_weight": weights})
+    flat = np.concatenate([np.zeros(24, np.uint8), frames.astype(np.uint8).ravel()])
+    want = encoder.encode_current(model, frames[None])[0]
+    for t in range((len(frames) - 1) % 4 - 3, len(frames), 4):
+        got, at = np.zeros((4, n_neurons), np.int16), t + 3 - reach
+        first, missing = flat[max(at, 0) * 8 :], max(-at, 0) * 8
+        kernels.encode_four(
+            got, first, missing, model["tap_offset"], model["tap_weight"], n_neurons, n_taps, 8, shift
+        )  # fmt: skip
+        for row in range(4):
+            assert t + row < 0 or (got[row] == want[t + row]).all()
 
 
 def delta_model(delta: int = 12, shift: int = 4, n_bands: int = 8) -> Model:

@@ -117,8 +117,9 @@ def test_without_a_length_the_last_row_repeats() -> None:
     assert (scores[0, -1] == scores[0, -2]).all()
 
 
-@given(st.integers(1, 4), st.integers(1, 3), st.integers(1, 9), st.data())
-def test_weights_of_four_bits(kernels: Kernels, windows: int, classes: int, n: int, data: Any) -> None:
+@pytest.mark.parametrize("twin", ["", "_dsp"])
+@given(st.integers(1, 4), st.integers(1, 3), st.integers(1, 25), st.data())
+def test_weights_of_four_bits(kernels: Kernels, twin: str, windows: int, classes: int, n: int, data: Any) -> None:
     weights = data.draw(arrays(np.int8, (windows, classes, n), elements=st.integers(-8, 7)))
     packed = readout.pack_weights(weights)
     assert packed.shape == (windows, classes, (n + 1) // 2)
@@ -129,15 +130,33 @@ def test_weights_of_four_bits(kernels: Kernels, windows: int, classes: int, n: i
     features = data.draw(arrays(np.uint8, (windows, n)))
     scores = model["bias"].copy()
     for window in range(windows):
-        kernels.add_packed_scores(scores, features[window], packed[window], classes, n)
+        getattr(kernels, f"add_packed_scores{twin}")(scores, features[window], packed[window], classes, n)
     assert scores.tolist() == readout.scores_of(model, features[None].astype(np.int64), np.zeros(1))[0, -1].tolist()
 
 
-@given(features=arrays(np.uint8, 20), low=st.booleans())
-def test_scores_in_c(kernels: Kernels, features: Any, low: bool) -> None:
-    model = with_tables(reader(n_windows=1, length_feature=False), {"readout_weight": -127} if low else {})
+@pytest.mark.parametrize("twin", ["", "_dsp"])
+@given(n=st.integers(1, 70), classes=st.integers(1, 5), extreme=st.booleans(), data=st.data())
+def test_scores_in_c(kernels: Kernels, twin: str, n: int, classes: int, extreme: bool, data: Any) -> None:
+    features = data.draw(arrays(np.uint8, n))
+    labels = [f"class {i}" for i in range(classes)]
+    settings = {"n_windows": 1, "length_feature": False}
+    model = small_model(labels=labels, readout=settings, reservoir={"n_neurons": n})
+    if extreme:
+        model = with_tables(model, {"readout_weight": -127})
     scores = model["bias"].copy()
-    kernels.add_scores(scores, features, model["readout_weight"], 3, 20)
-    assert (
-        scores.tolist() == readout.scores_of(model, features[None, None].astype(np.int64), np.zeros(1))[0, 0].tolist()
-    )
+    getattr(kernels, f"add_scores{twin}")(scores, features, model["readout_weight"], classes, n)
+    want = readout.scores_of(model, features[None, None].astype(np.int64), np.zeros(1))
+    assert scores.tolist() == want[0, 0].tolist()
+
+
+@pytest.mark.parametrize("twin", ["", "_dsp"])
+@given(n=st.integers(1, 70), leak=st.integers(0, 32767), data=st.data())
+def test_all_traces_in_c(kernels: Kernels, twin: str, n: int, leak: int, data: Any) -> None:
+    gain = min(2 * (32768 - leak), 65535) // 16  # as wire.py makes it for 16 steps a frame
+    counts = data.draw(arrays(np.uint16, n, elements=st.sampled_from([0, 0, 0, 1, 16])))
+    most = (16 * gain - 1 << 15) // (32768 - leak) + 1 if gain else 0
+    trace = data.draw(arrays(np.uint16, n, elements=st.integers(0, most)))
+    want = (trace.astype(np.int64) * leak >> 15) + counts.astype(np.int64) * gain
+    getattr(kernels, f"trace_all{twin}")(trace, counts, n, leak, gain)
+    assert trace.tolist() == want.tolist()
+    assert not counts.any()

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from kernels import Kernels
 from models import RECURRENT, small_model
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from lsm_edge.model import Model
 from lsm_edge.stages import reservoir
@@ -163,7 +163,7 @@ def test_one_neuron_in_c(
     kernels: Kernels, v: int, resting: int, leak: int, current: int, threshold: int, to_zero: bool, refractory: int
 ) -> None:
     model = neuron(threshold, leak, reset="zero" if to_zero else "subtract", refractory_steps=refractory)
-    liquid = Liquid.at_rest(model, 1)
+    liquid, resting = Liquid.at_rest(model, 1), min(resting, refractory)
     liquid.v[:], liquid.refractory[:] = v, resting
     fired = reservoir.step(model, liquid, np.array([[current]]))
     c_v, c_resting = np.array([v], np.int16), np.array([resting], np.uint8)
@@ -171,40 +171,124 @@ def test_one_neuron_in_c(
     assert (c_v[0], c_resting[0]) == (liquid.v[0, 0], liquid.refractory[0, 0])
 
 
+def leak_shift_of(model: Model) -> int:
+    """As the generator finds it: 0 for leaks that differ, or that no shift makes."""
+    leaks = set(model["leak_q15"].tolist())
+    return next((shift for shift in range(1, 15) if leaks == {32768 - (32768 >> shift)}), 0)
+
+
+class Step:
+    """The kernels of a step in their order, as the generated code calls them: plain ones, or twins."""
+
+    def __init__(self, kernels: Kernels, model: Model, twin: str, is_wide: bool = True) -> None:
+        self.kernels, self.model, self.twin, self.is_wide = kernels, model, twin, is_wide
+        settings = model.manifest.reservoir
+        self.n, words = settings.n_neurons, (settings.n_neurons + 31) // 32
+        self.v, self.inflow = np.zeros(self.n, np.int16), np.zeros(self.n, np.int16)
+        self.resting, self.counts = np.zeros(self.n, np.uint8), np.zeros(self.n, np.uint16)
+        self.spikes = np.zeros(words, np.uint32)
+        self.pending, self.slot = np.zeros((max(settings.max_delay_steps, 1), words), np.uint32), 0
+
+    def __call__(self, current: NDArray[np.int16]) -> None:
+        model, settings, n = self.model, self.model.manifest.reservoir, self.n
+        inflow = None
+        if settings.n_synapses:
+            inflow, due = self.inflow, self.pending[self.slot]
+            weight = model["recurrent_weight"]
+            if self.twin == "_blocks":
+                places = model["recurrent_target"][::4] * np.uint16(2)
+                weight = np.ascontiguousarray(weight.reshape(-1, 4)[:, [0, 2, 1, 3]])
+                rows = np.unique(np.diff(model["recurrent_start"].astype(int)))
+                n_blocks = rows[0] // 4 if len(rows) == 1 else 0
+                self.kernels.deliver_blocks(inflow, due, model["recurrent_start"], places, weight, n, n_blocks, 1)
+            else:
+                tables = (model["recurrent_start"], model["recurrent_target"], weight)
+                deliver = getattr(self.kernels, f"deliver_spikes{self.twin}")
+                deliver(inflow, due, *tables, n, *([1] if self.twin else []))
+        fire = getattr(self.kernels, f"fire_neurons{'_dsp' if self.twin else ''}")
+        fire(
+            self.v, self.resting, self.counts, self.spikes, current, inflow, model["leak_q15"], model["threshold"], n,
+            settings.weight_shift, settings.reset == "zero", settings.refractory_steps,
+            *([leak_shift_of(model), self.is_wide, 1] if self.twin else []),
+        )  # fmt: skip
+        if settings.n_synapses:
+            n_slots = settings.max_delay_steps
+            self.kernels.emit_spikes(self.pending, self.spikes, model["delay_steps"], n, self.slot, n_slots)
+            self.slot = (self.slot + 1) % n_slots
+
+
+def assert_same(step: Step, liquid: Liquid, current: NDArray[np.int16]) -> NDArray[np.bool_]:
+    """Advance both by one step; who fired."""
+    fired = reservoir.step(step.model, liquid, current[None].astype(np.int64))[0]
+    step(current)
+    bits = np.unpackbits(step.spikes.view(np.uint8), bitorder="little")
+    assert (bits[: step.n] == fired).all()
+    assert not bits[step.n :].any()
+    assert (step.v == liquid.v[0]).all()
+    assert (step.resting == liquid.refractory[0]).all()
+    return fired
+
+
+@pytest.mark.parametrize("twin", ["", "_dsp", "_blocks"])
 @pytest.mark.parametrize("n_neurons", [1, 31, 32, 33, 70])
 @pytest.mark.parametrize("max_delay", [1, 3, 128])
-def test_a_recurrent_liquid_in_c(kernels: Kernels, n_neurons: int, max_delay: int) -> None:
-    """All the kernels of a step in their order, as the generated code calls them."""
+def test_a_recurrent_liquid_in_c(kernels: Kernels, twin: str, n_neurons: int, max_delay: int) -> None:
     recurrent = {**RECURRENT, "n_neurons": n_neurons, "max_delay_steps": max_delay, "refractory_steps": 2}
+    if twin == "_blocks":
+        recurrent["topology"] = {"kind": "blocks", "fan_in": 8}
+        if n_neurons < 8:
+            return
     model = small_model(reservoir=recurrent if n_neurons > 1 else {"n_neurons": 1})
     if n_neurons == 1:
         model = wired([(0, 0, 90)], [max_delay], max_delay=max_delay)
-    settings, rng = model.manifest.reservoir, np.random.default_rng(1)
-    words = (n_neurons + 31) // 32
-    v, inflow = np.zeros(n_neurons, np.int16), np.zeros(n_neurons, np.int16)
-    resting, counts = np.zeros(n_neurons, np.uint8), np.zeros(n_neurons, np.uint16)
-    spikes, pending = np.zeros(words, np.uint32), np.zeros((max_delay, words), np.uint32)
-    rows = (model["recurrent_start"], model["recurrent_target"], model["recurrent_weight"])
-    to_zero = settings.reset == "zero"
-    liquid, slot, fired_in_all = Liquid.at_rest(model, 1), 0, np.zeros(n_neurons, int)
+    rng, step, liquid = np.random.default_rng(1), Step(kernels, model, twin), Liquid.at_rest(model, 1)
+    fired_in_all = np.zeros(n_neurons, int)
     for _ in range(300):
         current = (rng.normal(300, 900, n_neurons) * (12 if n_neurons == 1 else 1)).astype(np.int16)
-        fired = reservoir.step(model, liquid, current[None].astype(np.int64))[0]
-        fired_in_all += fired
-        kernels.deliver_spikes(inflow, pending[slot], *rows, n_neurons)
-        kernels.fire_neurons(
-            v, resting, counts, spikes, current, inflow, model["leak_q15"], model["threshold"], n_neurons,
-            settings.weight_shift, to_zero, settings.refractory_steps,
-        )  # fmt: skip
-        kernels.emit_spikes(pending, spikes, model["delay_steps"], n_neurons, slot, max_delay)
-        slot = (slot + 1) % max_delay
-        bits = np.unpackbits(spikes.view(np.uint8), bitorder="little")
-        assert (bits[:n_neurons] == fired).all()
-        assert not bits[n_neurons:].any()
-        assert (v == liquid.v[0]).all()
-        assert (resting == liquid.refractory[0]).all()
-    assert (counts == fired_in_all).all()
-    assert counts.sum() > 10
+        fired_in_all += assert_same(step, liquid, current)
+    assert (step.counts == fired_in_all).all()
+    assert step.counts.sum() > 10
+
+
+@pytest.mark.parametrize("twin", ["", "_dsp"])
+@settings(max_examples=60)
+@given(
+    n=st.integers(1, 70),
+    leaks=st.integers(1, 14).map(lambda shift: [32768 - (32768 >> shift)])
+    | st.lists(st.integers(0, 32767), min_size=2),
+    to_zero=st.booleans(),
+    refractory=st.sampled_from([0, 1, 2, 3, 255]),
+    recurrent=st.sampled_from([None, 0, 3, 8]),
+    scale=st.sampled_from([40, 900, 33000]),
+    seed=st.integers(0, 999),
+)
+def test_any_liquid_in_c(
+    kernels: Kernels, twin: str, n: int, leaks: list[int], to_zero: bool, refractory: int, recurrent: int | None,
+    scale: int, seed: int,
+) -> None:  # fmt: skip
+    """Any leak, reset, rest and drive, to the ends of their ranges; twins in 16 bits where the drive fits them."""
+    rng = np.random.default_rng(seed)
+    model = small_model(
+        reservoir={"n_neurons": n, "reset": "zero" if to_zero else "subtract", "refractory_steps": refractory},
+        tables={"leak_q15": np.resize(leaks, n), "threshold": rng.integers(1, min(scale, 32767), n)},
+    )
+    if recurrent is not None:
+        synapses = [(source, (5 * source + k) % n, int(rng.integers(-127, 128))) for source in range(n) for k in (1, 3)]
+        other = wired(synapses, [1] * n, max_delay=1, weight_shift=recurrent)
+        tables = {name: model[name] for name in ("leak_q15", "threshold")}
+        kept = model.manifest.reservoir.model_copy(
+            update={"n_synapses": len(synapses), "max_delay_steps": 1, "weight_shift": recurrent}
+        )
+        manifest = other.manifest.model_copy(update={"reservoir": kept})
+        model = Model(manifest, {**other.tables, **tables})
+    most = 32767 if recurrent is None else max(32767 - (1270 << recurrent), 0)
+    is_wide = scale > most
+    step, liquid = Step(kernels, model, twin, is_wide), Liquid.at_rest(model, 1)
+    for _ in range(12):
+        current = rng.integers(-scale, scale, n, endpoint=True).clip(-32768, 32767).astype(np.int16)
+        if not is_wide:
+            current = current.clip(-most, most)
+        assert_same(step, liquid, current)
 
 
 def test_lowest_bit_in_c(kernels: Kernels) -> None:
