@@ -38,7 +38,7 @@ LSM_KERNEL void encode_four(int16_t *current, const uint8_t *first, size_t n_mis
         int32_t d = 0;
         for (k = 0; k < n_taps; k++) {
             size_t offset = *tap_offset++;
-            int32_t weight = *tap_weight++;
+            int8_t weight = *tap_weight++;
             if (offset >= n_missing) {
                 const uint8_t *tapped = &first[offset - n_missing];
                 a += weight * (int32_t)tapped[0];

@@ -121,8 +121,8 @@ LSM_KERNEL uint8_t sqrt_floor(uint32_t x)
     uint32_t shift = (16U - bit_length(x)) & ~1U;
     int32_t y = (int32_t)(x << shift);
     int32_t root = (288540358 + y * (16874 - ((y * 4890) >> 16))) >> 22; /* the sum is below 2^31 */
-    root += (y - root * root) >> 31;
-    root += (y - root * root) >> 31;
+    root -= (int32_t)((uint32_t)(y - root * root) >> 31);
+    root -= (int32_t)((uint32_t)(y - root * root) >> 31);
     return (uint8_t)((uint32_t)root >> (shift / 2U));
 }
 

@@ -176,7 +176,7 @@ def _reservoir_tables(rng: Rng, reservoir: dict[str, Any], threshold: Table | No
             rng,
             lambda: rng.integers(0, 32768, n),
             lambda: 32768 - (1 << rng.integers(1, 15, n)),
-            lambda: np.full(n, rng.choice((0, 1, 32766, 32767))),
+            lambda: np.full(n, rng.choice((0, 16384, 24576, 28672, 31744, 32767))),
             lambda: rng.choice((0, 16384, 32767), n),
         ),
         "threshold": threshold,
@@ -187,11 +187,25 @@ def _reservoir_tables(rng: Rng, reservoir: dict[str, Any], threshold: Table | No
         slots = reservoir["max_delay_steps"]
         delays = _one_of(rng, lambda: rng.integers(1, slots + 1, n), lambda: np.full(n, slots), lambda: np.full(n, 1))
         delays[-1] = slots
+        start = _row_starts(rng, n, len(target))
+        (own,) = rng.spawn(1)  # what it draws leaves the rest of the model as it was
+        if n >= 4 and len(target) >= 4 and own.random() < 0.25:
+            start, target = _blocks(own, n, len(target) // 4)
+            weight = weight[: len(target)]
         reservoir["n_synapses"] = len(target)
-        tables |= {"delay_steps": delays, "recurrent_start": _row_starts(rng, n, len(target))}
+        tables |= {"delay_steps": delays, "recurrent_start": start}
         tables |= {"recurrent_target": target, "recurrent_weight": weight}
     types = {"leak_q15": "<u2", "threshold": "<i2", "delay_steps": "u1"}
     return _typed(tables, **types, recurrent_start="<u4", recurrent_target="<u2", recurrent_weight="i1")
+
+
+def _blocks(rng: Rng, n: int, n_blocks: int) -> tuple[Table, Table]:
+    """Where rows start, and targets in aligned blocks of four; rows of any length or all of the same."""
+    start = _row_starts(rng, n, n_blocks)
+    if n_blocks >= n and rng.random() < 0.5:
+        start = np.arange(n + 1) * (n_blocks // n)
+    first = 4 * rng.integers(0, n // 4, start[-1])
+    return 4 * start, (first[:, None] + np.arange(4)).ravel()
 
 
 def _readout(random_: random.Random, live: bool, steps: int) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Final
 
 # Models that between them show every fault below; drawn with at most LARGEST neurons.
 SEEDS: Final = (
-    61, 5, 7, 8, 12, 139, 119, 102, 144, 23, 2, 3, 21, 1, 4, 16, 96, 13, 9, 312, *range(200, 230), 320, 2996,
+    61, 5, 7, 8, 12, 139, 119, 102, 144, 23, 2, 3, 21, 1, 4, 16, 96, 13, 9, 312, *range(200, 230), 320, 2996, 469,
 )  # fmt: skip
 LARGEST: Final = 40
 
@@ -34,6 +34,9 @@ _ENCODER: Final = "firmware/kernels/encoder.h"
 _RESERVOIR: Final = "firmware/kernels/reservoir.h"
 _READOUT: Final = "firmware/kernels/readout.h"
 _DECISION: Final = "firmware/kernels/decision.h"
+_FRONTEND_DSP: Final = "firmware/kernels/frontend_dsp.h"
+_RESERVOIR_DSP: Final = "firmware/kernels/reservoir_dsp.h"
+_READOUT_DSP: Final = "firmware/kernels/readout_dsp.h"
 _LIBRARY: Final = "templates/lsm.c.j2"
 
 MUTATIONS: Final = (
@@ -59,8 +62,8 @@ MUTATIONS: Final = (
     Mutation(
         "square root one low",
         _FIXED,
-        "(y - root * root) >> 31;\n    return",
-        "(y - root * root - 1) >> 31;\n    return",
+        "(y - root * root) >> 31);\n    return",
+        "(y - root * root - 1) >> 31);\n    return",
         "readout.features",
     ),
     # frontend
@@ -504,5 +507,62 @@ MUTATIONS: Final = (
         "opens = hop >= (gate_floor_q8 >> 8)",
         "opens = hop > (gate_floor_q8 >> 8) + 399",
         "decision.stream",
+    ),
+    # Twins for cores with DSP instructions.
+    Mutation(
+        "twin: power's other floor",
+        _FRONTEND_DSP,
+        "(uint32_t)smlsd(w, odd, 32767)",
+        "(uint32_t)smlsd(w, odd, 0)",
+        "frontend.frame",
+        "twins",
+    ),
+    Mutation(
+        "twin: peak above 255 forgotten",
+        _FRONTEND_DSP,
+        "levels = uqsub8(levels, down) + up;",
+        "levels = levels + up;",
+        "frontend.level",
+        "twins",
+    ),
+    Mutation(
+        "twin: leak by shift never ends below zero",
+        _RESERVOIR_DSP,
+        "uint32_t left = (v >> (15U - shift)) & signs;",
+        "uint32_t left = 0;",
+        "reservoir.v",
+        "twins",
+    ),
+    Mutation(
+        "twin: leak never ends below zero",
+        _RESERVOIR_DSP,
+        "return sadd16(pkhtb_q15(high << 1, low), (v >> 15) & ones);",
+        "return pkhtb_q15(high << 1, low);",
+        "reservoir.v",
+        "twins",
+    ),
+    Mutation(
+        "twin: fires while it rests",
+        _RESERVOIR_DSP,
+        "uint32_t over = after & ~resting;",
+        "uint32_t over = after;",
+        "reservoir.v",
+        "twins",
+    ),
+    Mutation(
+        "twin: block delivered twice",
+        _RESERVOIR_DSP,
+        "deliver_four(&base[places >> 16], other, is_aligned);",
+        "deliver_four(&base[places & 0xFFFFU], other, is_aligned);",
+        "reservoir.v",
+        "twins",
+    ),
+    Mutation(
+        "twin: second class by the first one's weights",
+        _READOUT_DSP,
+        "load_word(&other[n])",
+        "load_word(&weight[n])",
+        "readout.scores",
+        "twins",
     ),
 )
