@@ -91,7 +91,7 @@ STAGES: dict[str, tuple[str, tuple[str, ...]]] = {
     "push": (r"lsm_(push|begin|end|class|decision)|hear_frame|copy_up|memmove|memcpy", ("sample", "moved")),
     "frontend": ("lsm_frontend", ("window_sample", "butterfly", "band")),
     "level": (r"lsm_level|hear_levelled|band_peaks|level_by_band", ("level", "activity", "equalised")),
-    "encoder": ("lsm_encoder", ("tap", "early_tap", "tapped_neuron", "delta_neuron", "delta_band", "input_synapse")),
+    "encoder": ("lsm_encoder", ("tap", "tapped_neuron", "delta_neuron", "delta_band", "input_synapse")),
     "reservoir": (
         r"lsm_reservoir|lsm_frame|rest|memset",
         ("step", "update", "spike", "recurrent_neuron", "recurrent_spike", "synapse", "trace"),
@@ -104,7 +104,7 @@ class Counted:
     """The emulator of a model's firmware, with every instruction counted under the function it belongs to."""
 
     def __init__(self, model: Model, folder: Path) -> None:
-        self.emulator = Meter(model, compile_firmware(model, M4, folder), M4)
+        self.emulator = Meter(model, compile_firmware(model, M4, folder, flags=("-O3",)), M4)
 
     def work(self, samples: NDArray[np.int16]) -> dict[str, float]:
         """How often each term of the formula happens in this clip."""

@@ -43,7 +43,7 @@ def test_formula_agrees_with_the_emulator(name: str, tmp_path: Path) -> None:
     said = sum(INSTRUCTIONS[term] * count for term, count in counted.work(samples).items())
     assert said == pytest.approx(executed, rel=ERROR_BAND)
     code = sum(len(segment.data) for segment in counted.emulator.elf.segments) - counted.emulator.model.table_bytes
-    assert 0.75 * CODE_BYTES < code <= CODE_BYTES
+    assert 0.6 * CODE_BYTES < code <= CODE_BYTES
 
 
 def test_cost_of_a_model() -> None:
