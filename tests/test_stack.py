@@ -238,7 +238,7 @@ def frames(folder: Path) -> Iterator[tuple[str, int]]:
     for file in folder.glob("*.su"):
         for line in file.read_text(encoding="utf-8").splitlines():
             place, n_bytes, _ = line.split("\t")
-            yield place.rpartition(":")[2], int(n_bytes)
+            yield re.sub(r"\.\d+$", "", place.rpartition(":")[2]), int(n_bytes)
 
 
 def calls(folder: Path) -> Iterator[tuple[str, str]]:
