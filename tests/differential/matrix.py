@@ -6,6 +6,7 @@ One more core is a line in `CORES`, one more compiler a line in `HOST_COMPILERS`
 from __future__ import annotations
 
 import importlib.util
+import math
 import shutil
 import subprocess
 import sys
@@ -145,7 +146,8 @@ EMULATED: Final = tuple(
 
 def cells_of(i: int) -> tuple[Cell, Cell]:
     """The cells that run model number i: each cell gets its turn, and after a while each with each."""
-    return HOSTS[i % len(HOSTS)], EMULATED[i % len(EMULATED)]
+    lap = i // math.lcm(len(HOSTS), len(EMULATED))
+    return HOSTS[i % len(HOSTS)], EMULATED[(i + lap) % len(EMULATED)]
 
 
 @lru_cache
