@@ -35,7 +35,7 @@ bench-accuracy: $(PEERS)/ready ## rewrite docs/accuracy.md: liquids and outside 
 	@$(PEERS)/bin/python -m benchmarks.accuracy --data "$(DATA)"
 
 golden: $(VENV)/dev ## rewrite the committed sample of generated C, and the instructions that kernels take
-	@$(BIN)/python -m pytest -q tests/test_sample.py tests/test_cost.py --update-golden
+	@$(BIN)/python -m pytest -q tests/test_sample.py tests/test_golden_cost.py --update-golden
 
 clean: ## remove what was built; recordings and models stay
 	rm -rf $(VENV) build dist

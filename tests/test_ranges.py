@@ -162,7 +162,7 @@ def test_every_type_of_the_context_is_justified(name: str) -> None:
     model = sample_model(name) if name in SETTINGS else small_model(**OPTIONS[name])
     found = ranges_of(model)
     rest = {"guard", "spikes", "pending", "decision", "previous", "fill", "window", "slot"}
-    rest |= {"by_hand", "is_awake", "is_open"}
+    rest |= {"by_hand", "is_awake", "is_open", "row"}
     for field in context_fields(model.manifest):
         if field.name not in rest:
             assert found[JUSTIFIED[field.name]].type == field.type

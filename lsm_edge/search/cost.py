@@ -48,7 +48,7 @@ INSTRUCTIONS: Final[dict[str, float]] = {
     "score": 4.5,
     "nibble_score": 6.5,
 }
-# The formula is within this share of what the emulator counts (tests/learn/test_search_cost.py).
+# The formula is within this share of what the emulator counts (tests/search/test_cost.py).
 ERROR_BAND: Final = 0.08
 
 

@@ -28,7 +28,7 @@ from lsm_edge.target.meter import PUSH, STAGE_OF, Meter
 COSTS: Final = Path(__file__).parent / "golden" / "cost.json"
 MOST_GROWTH: Final = 1.02
 HOPS: Final = 24
-AGAIN: Final = "`pytest tests/test_cost.py --update-golden`"
+AGAIN: Final = "`pytest tests/test_golden_cost.py --update-golden`"
 
 MODELS: Final[dict[str, Callable[[], Model]]] = {
     "tiny": lambda: load_model(SAMPLE / "tiny.lsm"),
