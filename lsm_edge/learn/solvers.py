@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg import cho_factor, cho_solve
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression, RidgeClassifier, SGDClassifier
@@ -89,12 +90,28 @@ def _plain_path(settings: Readout, z: Floats, classes: Classes, seen: Floats, st
 
 
 def _ridge_path(settings: Readout, z: Floats, classes: Classes, seen: Floats, strengths: Sequence[float]) -> Floats:
-    """The scores of ridge regression at every strength: one eigendecomposition serves them all."""
-    weight = compute_sample_weight("balanced", classes) if settings.class_weight == "balanced" else np.ones(len(z))
+    return ridge_scores(z, classes, seen, strengths, is_balanced=settings.class_weight == "balanced")
+
+
+def ridge_scores(
+    z: Floats, classes: Classes, seen: Floats, strengths: Sequence[float], *, is_balanced: bool = False
+) -> Floats:
+    """Scores (strengths, clips, classes) of `seen` by ridge regression on targets of +1 and -1, a fit a strength.
+
+    `z` (clips, features) is standardised, and `seen` likewise. One product serves all strengths, in the primal or the
+    dual form, whichever is smaller.
+    """
+    weight = compute_sample_weight("balanced" if is_balanced else None, classes)
     targets = 2.0 * (classes[:, None] == np.arange(classes.max() + 1)) - 1
     middle, centre = np.average(z, axis=0, weights=weight), np.average(targets, axis=0, weights=weight)
-    z, seen = z - middle, seen - middle
-    weighted = z.T * weight
-    values, vectors = np.linalg.eigh(weighted @ z)
-    projected, seen = vectors.T @ (weighted @ (targets - centre)), seen @ vectors
-    return np.array([seen @ (projected / (values + strength)[:, None]) + centre for strength in strengths])
+    root = np.sqrt(weight)[:, None]
+    z, known, seen = (z - middle) * root, (targets - centre) * root, seen - middle
+    if len(z) < z.shape[1]:
+        product, seen = z @ z.T, seen @ z.T
+    else:
+        product, known = z.T @ z, z.T @ known
+    scores = []
+    for strength in strengths:
+        factor = cho_factor(product + strength * np.eye(len(product)), overwrite_a=True, check_finite=False)
+        scores.append(seen @ cho_solve(factor, known, check_finite=False) + centre)
+    return np.array(scores)

@@ -15,9 +15,8 @@ from itertools import pairwise
 from typing import Final
 
 import numpy as np
-import scipy.linalg
 from numpy.typing import NDArray
-from sklearn.utils.class_weight import compute_sample_weight
+from sklearn.preprocessing import StandardScaler
 
 from lsm_edge.config import Config
 from lsm_edge.dataset import Fold, Recordings
@@ -25,6 +24,7 @@ from lsm_edge.errors import DataError
 from lsm_edge.learn.draw import Draw
 from lsm_edge.learn.fit import fit_linear
 from lsm_edge.learn.liquid import Liquid
+from lsm_edge.learn.solvers import ridge_scores
 from lsm_edge.learn.trainer import Trainer
 
 MOST_BLOCKS: Final = 6
@@ -153,8 +153,10 @@ class Examiner:
         tests = [self.plan.blocks[b] for b in left_out]
         seen = trainer.rows(liquid, np.concatenate(tests))
         if self._readout.solver == "ridge":
+            scaler = StandardScaler().fit(rows)
             is_balanced = self._readout.class_weight == "balanced"
-            found = ridge_classes(rows, targets[of], seen, self._strengths, is_balanced=is_balanced)
+            z, seen = scaler.transform(rows), scaler.transform(seen)
+            found = ridge_scores(z, targets[of], seen, self._strengths, is_balanced=is_balanced).argmax(axis=2)
         else:
             found = fit_linear(rows, targets[of], trainer.groups(of), self._readout).predict(seen)[None]
         self.spike_rate = self._measured_rate(liquid, train)
@@ -169,42 +171,6 @@ class Examiner:
         n_steps = sum(len(frames[:longest]) for frames in heard) * reservoir.steps_per_frame
         spikes = liquid.stir(heard, count_spikes=True).spikes.sum()
         return float(spikes / max(n_steps * reservoir.n_neurons, 1))
-
-
-def ridge_classes(
-    rows: NDArray[np.int64],
-    classes: NDArray[np.int64],
-    seen: NDArray[np.int64],
-    strengths: Sequence[float],
-    *,
-    is_balanced: bool = False,
-) -> NDArray[np.int64]:
-    """The classes (strengths, clips) that ridge regression on one-against-all targets finds for `seen`.
-
-    As `lsm_edge.learn.solvers` does it, but in the smaller of both forms, and with one product for all strengths.
-    """
-    weight = compute_sample_weight("balanced" if is_balanced else None, classes)
-    mean, deviation = rows.mean(axis=0), rows.std(axis=0)
-    scale = 1 / np.where(deviation > 0, deviation, 1)
-    z = (rows - mean) * scale
-    targets = 2.0 * (classes[:, None] == np.arange(classes.max() + 1)) - 1
-    middle, centre = np.average(z, axis=0, weights=weight), np.average(targets, axis=0, weights=weight)
-    root = np.sqrt(weight)[:, None]
-    z, known = ((z - middle) * root).astype(np.float32), (targets - centre) * root
-    answer = ((seen - mean) * scale - middle).astype(np.float32)
-    if len(z) < z.shape[1]:
-        product, answer = z @ z.T, answer @ z.T
-    else:
-        product, known = z.T @ z, z.T @ known
-    product = product.astype(np.float64)
-    diagonal = np.diag_indices(len(product))
-    found = []
-    for i, strength in enumerate(strengths):
-        product[diagonal] += strength - (strengths[i - 1] if i else 0.0)
-        factor = scipy.linalg.cho_factor(product, lower=True, check_finite=False)
-        solved = scipy.linalg.cho_solve(factor, known, check_finite=False)
-        found.append((answer @ solved + centre).argmax(axis=1))
-    return np.array(found, np.int64)
 
 
 def accuracy_of(marks: Marks) -> tuple[float, int]:

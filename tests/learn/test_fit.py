@@ -19,7 +19,7 @@ from lsm_edge.errors import DataError
 from lsm_edge.learn import fit
 from lsm_edge.learn.confidence import Unseen, log_loss
 from lsm_edge.learn.fit import fit_linear, state_features
-from lsm_edge.learn.solvers import STRENGTHS, unseen_scores
+from lsm_edge.learn.solvers import STRENGTHS, ridge_scores, unseen_scores
 
 Blobs = tuple[NDArray[np.uint8], NDArray[np.int64]]
 
@@ -73,7 +73,7 @@ def test_it_agrees_with_plain_scikit_learn(n_classes: int, weight: Any, solver: 
 @pytest.mark.parametrize("grouped", [False, True])
 @pytest.mark.parametrize("weight", ["none", "balanced"])
 def test_the_ridge_path_is_cross_validation(n_classes: int, grouped: bool, weight: Any) -> None:
-    """One eigendecomposition a fold says of every strength what fitting it anew would."""
+    """One product a fold says of every strength what fitting it anew would."""
     features, classes = blobs(n_classes, n_features=40, noise=150)
     groups = np.arange(len(classes)) // 24 if grouped else None
     folds = fit._folds(classes, groups, 5)
@@ -87,6 +87,24 @@ def test_the_ridge_path_is_cross_validation(n_classes: int, grouped: bool, weigh
         accuracy = cross_val_score(pipeline, features, classes, cv=splitter, groups=groups)
         sizes = [len(test) for _, test in folds]
         assert abs(correct - accuracy @ np.array(sizes)) <= 1
+
+
+@pytest.mark.parametrize("weight", [None, "balanced"])
+@pytest.mark.parametrize("n_features", [5, 90])
+def test_ridge_scores_are_scikit_learn_s(n_features: int, weight: str | None) -> None:
+    """In the primal form and, with more features than rows, in the dual; constant features change nothing."""
+    rng = np.random.default_rng(2)
+    classes = np.minimum(rng.integers(0, 6, 60), 2)
+    rows = rng.integers(0, 255, (60, n_features)) + 40 * classes[:, None]
+    rows[:, 0] = 7
+    scaler = StandardScaler().fit(rows)
+    z, seen = scaler.transform(rows), scaler.transform(rng.integers(0, 300, (40, n_features)))
+    strengths = (1.0, 30.0, 1000.0)
+    found = ridge_scores(z, classes, seen, strengths, is_balanced=weight is not None)
+    for strength, got in zip(strengths, found, strict=True):
+        estimator = RidgeClassifier(alpha=strength, class_weight=weight).fit(z, classes)
+        assert (got.argmax(axis=1) == estimator.predict(seen)).all()
+        assert np.allclose(got, estimator.decision_function(seen), atol=1e-9)
 
 
 def test_the_strength_is_chosen_by_cross_validation() -> None:

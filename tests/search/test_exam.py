@@ -9,8 +9,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sklearn.linear_model import RidgeClassifier
-from sklearn.preprocessing import StandardScaler
 
 from lsm_edge.dataset import Fold
 from lsm_edge.errors import DataError
@@ -20,7 +18,6 @@ from lsm_edge.search.exam import (
     inner_accuracy,
     is_clearly_poorer,
     make_plan,
-    ridge_classes,
 )
 
 
@@ -97,24 +94,6 @@ def test_too_little_to_leave_out() -> None:
         make_plan(lone, [Fold("pattern", np.arange(6), np.array([], int))], 0)
     with pytest.raises(DataError, match="only one recording"):
         make_plan(Few([None] * 3, [0, 0, 1]), [Fold("random", np.arange(3), np.array([], int))], 0)
-
-
-@pytest.mark.parametrize("weight", [None, "balanced"])
-@pytest.mark.parametrize("n_features", [5, 90])
-def test_ridge_is_scikit_learn_s(n_features: int, weight: str | None) -> None:
-    """In the primal form and, with more features than rows, in the dual; constant features change nothing."""
-    rng = np.random.default_rng(2)
-    classes = np.minimum(rng.integers(0, 6, 60), 2)
-    rows = rng.integers(0, 255, (60, n_features)) + 40 * classes[:, None]
-    rows[:, 0] = 7
-    seen = rng.integers(0, 300, (40, n_features))
-    strengths = (1.0, 30.0, 1000.0)
-    found = ridge_classes(rows, classes, seen, strengths, is_balanced=weight is not None)
-    scaler = StandardScaler().fit(rows)
-    for strength, got in zip(strengths, found, strict=True):
-        estimator = RidgeClassifier(alpha=strength, class_weight=weight).fit(scaler.transform(rows), classes)
-        expected = estimator.predict(scaler.transform(seen))
-        assert (got == expected).all()
 
 
 def test_inner_marks_never_saw_the_outer_block() -> None:
