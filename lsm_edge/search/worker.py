@@ -163,6 +163,18 @@ def outer_accuracy(task: Task, settings: Settings, outer: int) -> float:
 def _yaml(bench: Bench, changes: Settings, out: Path) -> str:
     """The user's own settings with these changes, to be used from the folder `out`."""
     said = bench.config.model_dump(mode="json", exclude_unset=True, exclude={"search"})
-    data = changed(said, changes)
+    data = _with_kinds(changed(said, changes), with_settings(bench.config, changes).model_dump(mode="json"))
     data["dataset"]["path"] = Path(os.path.relpath(bench.root / bench.config.dataset.path, out)).as_posix()
     return yaml.safe_dump(data, sort_keys=False, allow_unicode=True)
+
+
+def _with_kinds(said: Settings, whole: Settings) -> Settings:
+    """Sections that only the changes began, such as an encoder's, with the kind that was theirs by default."""
+    found: Settings = {}
+    for key, value in said.items():
+        inner = whole.get(key)
+        if isinstance(value, dict) and isinstance(inner, dict):
+            kind = {"kind": inner["kind"]} if "kind" in inner else {}
+            value = kind | _with_kinds(value, inner)
+        found[key] = value
+    return found

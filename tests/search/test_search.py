@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from needs import need_host_compiler
 from spoken import settings, write_project, write_recordings
 
@@ -93,6 +94,16 @@ def test_two_workers_and_a_front(project: Path, monkeypatch: pytest.MonkeyPatch)
     assert again.model.digest == member.digest
     assert load_model(Path(member.model)).provenance["config"] == again.model.provenance["config"]
     assert (project / "two" / "front.png").is_file()
+
+
+def test_sections_that_a_search_begins_say_their_kind(project: Path) -> None:
+    """A config may leave out encoder and topology; the YAML of a member that changes them may not."""
+    bare = parse_config({key: settings()[key] for key in ("name", "dataset", "frontend", "decision")}, "bare.yaml")
+    changes = {"encoder.n_taps": 2, "reservoir.topology.kind": "random", "reservoir.topology.fan_in": 4}
+    page = worker._yaml(bench_of(task_of(project, "bare", bare)), changes, project / "bare")
+    made = parse_config(yaml.safe_load(page), "bare")
+    assert made.encoder == parse_config(settings(encoder={"kind": "current", "n_taps": 2}), "tones.yaml").encoder
+    assert made.reservoir.topology.kind == "random"
 
 
 def begin(project: Path, out: str) -> subprocess.Popen[str]:
