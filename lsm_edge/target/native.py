@@ -268,12 +268,14 @@ def _contiguous(array: NDArray[Any], kind: type[np.integer[Any]]) -> NDArray[Any
 
 
 def _in_parallel(one: Callable[[Any], Any], items: Sequence[Any], progress: Progress | None) -> list[Any]:
-    """`one` over all items on all cores (cffi lets go of the interpreter's lock while C runs)."""
+    """`one` over all items on all cores (cffi lets go of the interpreter's lock while C runs), a few at a time."""
+    n_threads = os.cpu_count() or 1
+    size = min(max(len(items) // (8 * n_threads), 1), 16)  # a task costs about as much as a short recording
     done: list[Any] = []
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        for result in pool.map(one, items):
-            done.append(result)
-            if progress is not None and (len(done) % 16 == 0 or len(done) == len(items)):
+    with ThreadPoolExecutor(n_threads) as pool:
+        for results in pool.map(lambda i: [one(item) for item in items[i : i + size]], range(0, len(items), size)):
+            done += results
+            if progress is not None:
                 progress(len(done), len(items))
     return done
 
