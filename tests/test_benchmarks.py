@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from scipy.io import wavfile
 
-from benchmarks.accuracy import cost
+from benchmarks.accuracy import cost, searched
 from benchmarks.accuracy.page import Difference, Measured, measure, page, rounded
 from benchmarks.accuracy.peers import USES
 from benchmarks.accuracy.peers.pooling import as_levelled, listener, pooled
@@ -23,6 +23,7 @@ from benchmarks.accuracy.peers.ridge import WideRidge
 from benchmarks.accuracy.result import Result, load_result, save_result
 from benchmarks.accuracy.run import Job, jobs_of, run_jobs, shown_rows
 from benchmarks.accuracy.scene import BABBLE, CLEAN, WHITE, Scene
+from benchmarks.accuracy.searched import Searched, load_searched, run_search, save_searched
 from benchmarks.accuracy.sources import ROOT, SOURCES, spoken
 from benchmarks.accuracy.tables import CLAIMS, SEEDS, TABLES, Row, Table
 from benchmarks.accuracy.tasks import TASKS
@@ -189,8 +190,8 @@ def test_a_result_outlives_comments_but_no_code() -> None:
     one = 'def f(x):\n    """Old."""\n    return x + 1  # more\n'
     assert spoken(one) == spoken('def f(x):\n    """New\n\n    text."""\n    return (x +\n 1)\n')
     assert spoken(one) != spoken(one.replace("1", "2"))
-    for kind, patterns in SOURCES.items():
-        assert kind in USES
+    assert SOURCES.keys() == {*USES, "search"}
+    for patterns in SOURCES.values():
         for pattern in patterns:
             assert list(ROOT.glob(pattern)), pattern
 
@@ -215,6 +216,18 @@ def test_two_rows_are_judged_and_the_next_run_has_nothing_to_do(digits: Path, tm
     text = page([table], (), tmp_path)
     assert re.search(r"\| \*\*liquid\*\* \| [\d.]+ \| [\d.]+ \|", text)
     assert "| model | clean | white noise 20 | numbers | multiply-adds | KiB |" in text
+
+
+def test_a_search_is_kept(digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(searched, "TRIALS", 2)
+    said: list[str] = []
+    run_search(data=digits, results=tmp_path, n_workers=1, say=said.append)
+    found = load_searched(tmp_path)
+    assert found is not None
+    assert found.n_done + found.n_stopped == 2
+    assert found.members
+    assert found.members[0]["accuracy_held_back"] > 0.5
+    run_search(data=digits / "nowhere", results=tmp_path, n_workers=1, say=said.append)  # it has its result
 
 
 def test_a_row_that_fails_is_reported_and_the_others_are_kept(digits: Path, tmp_path: Path) -> None:
@@ -258,6 +271,19 @@ def test_a_difference_is_paired() -> None:
     assert Difference.between(a, a, CLEAN).sign == 0
 
 
+def _searched(accuracy: float) -> Searched:
+    members = [
+        {
+            "settings": {"reservoir.n_neurons": n},
+            "cost": {"table_bytes": 40 * n, "ram_bytes": 9000, "instructions_per_s": 1e6},
+            "accuracy_search": share,
+            "accuracy_held_back": share,
+        }
+        for n, share in ((400, 1.0), (300, accuracy), (200, 1.0))
+    ]
+    return Searched(minutes=60 - 40 * accuracy, n_workers=2, n_done=150, n_stopped=50, n_refused=7, members=members)
+
+
 @pytest.fixture
 def whole_page(tmp_path: Path) -> Callable[[float], str]:
     """The page if every result of a liquid is right with this chance."""
@@ -273,6 +299,7 @@ def whole_page(tmp_path: Path) -> Callable[[float], str]:
                     n_bytes = 9000 if row.kind == "liquid" else 20000
                     result = Result(right, ["x", "y"], cost.Cost(5, 123_456, n_bytes), 1024, 256, 1.0, {"torch": "9"})
                     save_result(job.path(tmp_path), result)
+        save_searched(tmp_path, _searched(chance))
         return page(TABLES, CLAIMS, tmp_path)
 
     return build
@@ -286,6 +313,12 @@ def test_the_page_says_who_wins(whole_page: Callable[[float], str]) -> None:
     assert "not run" not in good
     assert "**not shown**" in bad
     assert "| unheard speakers, 32 KiB | 90 | 100.0 | 9.8 (≤ 32) | 256 | shown |" in good
+    assert "| search: minutes for 200 trials | ≤ 30 | 20.0 |  |  | shown |" in good
+    assert "| search: minutes for 200 trials | ≤ 30 | 40.0 |  |  | **not shown** |" in bad
+    by_hand = "| search: front, at the size of the best by hand | 88.2 |"  # not the best held back: the best by marks
+    assert f"{by_hand} 100.0 | 11.7 (≤ 13) | 300 | shown |" in good
+    assert f"{by_hand} 50.0 | 11.7 (≤ 13) | 300 | **not shown** |" in bad
+    assert "| 400 | 100.0 | 100.0 | 15.6 | 9,000 | 1.00 M |" in good
     assert "Computed with torch 9" in good
     assert "make bench-accuracy" in good
     for table in TABLES:
@@ -295,6 +328,7 @@ def test_the_page_says_who_wins(whole_page: Callable[[float], str]) -> None:
 def test_the_page_of_no_results(tmp_path: Path) -> None:
     text = page(TABLES, CLAIMS, tmp_path)
     assert "| unheard speakers, 32 KiB | 90 | not run |" in text
+    assert "| search: minutes for 200 trials | ≤ 30 | not run |" in text
     assert "nan" not in text
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from benchmarks.accuracy.result import Result, load_result
 from benchmarks.accuracy.run import Job, shown_rows
+from benchmarks.accuracy.searched import load_searched, searched_claims, searched_text
 from benchmarks.accuracy.tables import SEEDS, Claim, Row, Table
 from benchmarks.markdown import markdown
 
@@ -109,18 +110,21 @@ def standard_error(values: NDArray[np.float64]) -> float:
 def page(tables: Sequence[Table], claims: Sequence[Claim], results: Path) -> str:
     """The whole page, from whatever results there are."""
     measured = {table.key: measure(table, results) for table in tables}
+    searched = load_searched(results)
     packages = sorted({f"{name} {v}" for rows in measured.values() for m in rows.values() for r in m.results
                        for name, v in r.packages.items()})  # fmt: skip
     parts = [INTRODUCTION]
     if packages:
         parts.append(f"Computed with {', '.join(packages)}; nothing was taken from papers.\n")
     if claims:
-        parts += ["## What was to be shown\n", claims_text(claims, measured)]
+        parts += ["## What was to be shown\n", claims_text(claims, measured, searched_claims(searched))]
     for table in tables:
         parts += [f"## {table.title}\n", f"{table.about}\n", table_text(table, measured[table.key])]
         verdicts = [*compared(table, measured[table.key]), *contrasted(table, measured[table.key])]
         if verdicts:
             parts.append("".join(f"- {verdict}\n" for verdict in verdicts))
+    if searched:
+        parts += ["## What a search finds\n", searched_text(searched)]
     return "\n".join(parts)
 
 
@@ -212,8 +216,10 @@ def contrasted(table: Table, measured: dict[str, Measured]) -> list[str]:
     return said
 
 
-def claims_text(claims: Sequence[Claim], measured: dict[str, dict[str, Measured]]) -> str:
-    """Each with what was measured, and whether that is enough."""
+def claims_text(
+    claims: Sequence[Claim], measured: dict[str, dict[str, Measured]], others: Sequence[Sequence[str]] = ()
+) -> str:
+    """Each with what was measured, and whether that is enough; `others` are lines of claims about no row."""
     lines = [["", "wanted", "measured", "KiB of tables", "neurons", ""]]
     for claim in claims:
         row = measured[claim.table].get(claim.row)
@@ -239,4 +245,4 @@ def claims_text(claims: Sequence[Claim], measured: dict[str, dict[str, Measured]
                 "shown" if value >= claim.percent and fits else "**not shown**",
             ]
         )
-    return markdown(lines)
+    return markdown([*lines, *others])

@@ -47,6 +47,7 @@ SOURCES: Final = {
     "minirocket": (*_HEARING, *_peer("minirocket", "ridge")),
     "gru": (*_HEARING, *_peer("gru", "network")),
     "ds_cnn": (*_HEARING, *_peer("ds_cnn", "network")),
+    "search": (*_HEARING, *_READOUT, *_WIRING, *_LIQUID, "lsm_edge/search/*.py"),
 }
 
 
