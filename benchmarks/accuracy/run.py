@@ -130,7 +130,7 @@ def run_jobs(jobs: Sequence[Job], *, data: Path, results: Path, n_workers: int, 
     os.environ.update(dict.fromkeys(THREADS, "1"))  # a worker a core: more threads would only be in each other's way
     with ProcessPoolExecutor(n_workers, mp_context=multiprocessing.get_context("spawn")) as pool:
         running: dict[Future[Result], Job] = {pool.submit(job.run, data): job for job in left}
-        started, worked_s, done = time.monotonic(), 0.0, 0
+        started, done = time.monotonic(), 0
         try:
             while running:
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
@@ -145,7 +145,6 @@ def run_jobs(jobs: Sequence[Job], *, data: Path, results: Path, n_workers: int, 
                         say(failures[-1])
                         continue
                     save_result(job.path(results), result)
-                    worked_s += result.cpu_s
                     percent = 100 * result.hits(job.table.conditions[0]).mean()
                     passed = (time.monotonic() - started) / 60
                     say(
