@@ -228,7 +228,7 @@ def generate(
 ) -> None:
     """Write a PlatformIO project with the model as C: build/<board>/."""
     from lsm_edge.target.codegen import generate_project, write_files
-    from lsm_edge.target.context import context_bytes
+    from lsm_edge.target.context import context_bytes, kept_frames
 
     path = find_model(model)
     loaded = load_model(path)
@@ -239,14 +239,15 @@ def generate(
     files = generate_project(loaded, facts, command=command, prefix=prefix)
     limits = Budget.of_section(facts.budget, f"boards/{board}.toml: budget") & _budget_of(loaded, path)
     # Of flash, only the tables are known before it is compiled.
-    least = SimpleNamespace(flash_bytes=loaded.table_bytes, ram_bytes=context_bytes(loaded.manifest))
+    ram_bytes = context_bytes(loaded.manifest, kept_frames(loaded, facts.dsp))
+    least = SimpleNamespace(flash_bytes=loaded.table_bytes, ram_bytes=ram_bytes)
     _check_budget(limits.over(least))
     write_files(folder, files)
     result = {
         "project": folder.as_posix(),
         "files": sorted(files),
         "table_bytes": loaded.table_bytes,
-        "context_bytes": context_bytes(loaded.manifest),
+        "context_bytes": ram_bytes,
     }
     if as_json:
         return _print_json(result)

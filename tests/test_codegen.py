@@ -7,13 +7,14 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import cffi
 import pytest
 from emulated import M4, compile_firmware
 from hypothesis import given
 from hypothesis import strategies as st
-from models import RECURRENT, small_model, sound
+from models import LIVE, RECURRENT, small_model, sound
 from needs import need, need_host_compiler
 from sample_models import SETTINGS, sample_model
 
@@ -24,8 +25,9 @@ from lsm_edge.files import write_atomically
 from lsm_edge.golden import run_clips
 from lsm_edge.target import codegen
 from lsm_edge.target.codegen import KERNELS, check_fit, generate_library, generate_project, write_files
-from lsm_edge.target.context import context_bytes, context_fields
+from lsm_edge.target.context import context_bytes, context_fields, kept_frames
 from lsm_edge.target.emulate import Emulator
+from lsm_edge.target.faults import table_faults
 
 WARNINGS = ["-Wall", "-Wextra", "-Wconversion", "-Wpedantic", "-Wshadow", "-Werror"]
 ARM = {
@@ -341,3 +343,53 @@ def test_blocks_of_four_are_packed(n_neurons: int, tmp_path: Path) -> None:
     want, got = run_clips(model, [clip])[0].taps, emulator.tap(clip)
     assert want["reservoir.spikes"].any()
     assert all((got[name] == want[name]).all() for name in want)
+
+
+# Three taps of zero sum fit 16 bits; of each band 12 frames are kept twice, and a segment has at most 30.
+BY_BAND: dict[str, Any] = {
+    "encoder": {"kind": "current", "n_taps": 3, "max_delay_frames": 5, "shift": 1, "spans": "fixed"},
+    "reservoir": {"n_neurons": 33},
+}
+
+
+@pytest.mark.parametrize("n_neurons", [5, 34])
+def test_taps_read_by_band(n_neurons: int, tmp_path: Path) -> None:
+    """Where a twin takes four frames in halves of words; all taps and the self-test stay what they are."""
+    model = small_model(**{**BY_BAND, "reservoir": {"n_neurons": n_neurons}})
+    kept = kept_frames(model, dsp=True)
+    assert kept == 12
+    written(tmp_path, generate_library(model, dsp=True))
+    warnings = [*WARNINGS, "-Wsign-conversion", "-Wcast-align", "-Wcast-qual"]
+    compiled([need("gcc"), "-std=c99", *warnings], tmp_path, "-fsyntax-only", "lsm.c")
+    compiled([need("arm-none-eabi-gcc"), *ARM["m4"], *warnings, *FREESTANDING], tmp_path, "-fsyntax-only", "lsm.c")
+    text = (tmp_path / "lsm.h").read_text(encoding="utf-8")
+    assert f"{context_bytes(model.manifest, kept)} bytes on a 32-bit core" in text
+    assert context_bytes(model.manifest, kept) - context_bytes(model.manifest) == 2 * 12 * 8
+    (tmp_path / "project").mkdir()
+    emulator = Emulator(model, compile_firmware(model, M4, tmp_path / "project"), M4)
+    assert emulator.selftest() == 1
+    for n_frames in (1, 12, 30):
+        clip = sound(1, n_frames)
+        want, got = run_clips(model, [clip])[0].taps, emulator.tap(clip)
+        assert want["encoder.current"].any()
+        assert all((got[name] == want[name]).all() for name in want)
+    coverage = table_faults(emulator, most=500)
+    assert coverage.noticed == coverage.flipped == 500
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"tables": {"tap_weight": 127}},
+        {"encoder": {**BY_BAND["encoder"], "max_delay_frames": 12}},
+        {"encoder": {"kind": "delta"}},
+        LIVE,
+    ],
+    ids=["sums-of-17-bits", "more-than-a-segment", "delta", "live"],
+)
+def test_taps_read_frame_by_frame_otherwise(changes: dict[str, Any]) -> None:
+    model = small_model(**{**BY_BAND, **changes})
+    assert kept_frames(model, dsp=True) == 0
+    library = generate_library(model, dsp=True)
+    assert "by_band" not in library["lsm.h"] + library["lsm.c"]
+    assert f"{context_bytes(model.manifest)} bytes on a 32-bit core" in library["lsm.h"]

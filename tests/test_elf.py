@@ -9,7 +9,7 @@ import pytest
 from emulated import M4, change_elf, compile_firmware, compile_with_zig, model_of, second_library
 
 from lsm_edge.errors import BuildError
-from lsm_edge.target.context import context_bytes, context_fields
+from lsm_edge.target.context import context_bytes, context_fields, kept_frames
 from lsm_edge.target.elf import Elf
 
 MODEL = model_of("endpointer")
@@ -34,10 +34,11 @@ def test_layout_of_the_context(which: str, request: pytest.FixtureRequest) -> No
     """Every field is where the declared types say, without padding."""
     struct = Elf(request.getfixturevalue(which)).struct("lsm_t", "lsm.c")
     offset_bytes = 0
-    for field in context_fields(MODEL.manifest):
+    kept = kept_frames(MODEL, M4.dsp)
+    for field in context_fields(MODEL.manifest, kept):
         assert (struct.fields[field.name].offset, struct.fields[field.name].size) == (offset_bytes, field.n_bytes)
         offset_bytes += field.n_bytes
-    assert struct.size == context_bytes(MODEL.manifest)
+    assert struct.size == context_bytes(MODEL.manifest, kept)
 
 
 @pytest.mark.parametrize("which", ["gcc_elf", "zig_elf"])

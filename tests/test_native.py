@@ -179,6 +179,11 @@ def test_what_cannot_be_loaded_is_refused(native: NativeOf) -> None:
         writable.load(small_model(labels=["a", "b", "c"]))
     with pytest.raises(ValueError, match="front end"):
         writable.load(with_tables(model, {"window_q15": 1}))
+    blocks = small_model(reservoir={**RECURRENT, "topology": {"kind": "blocks", "fan_in": 8}})
+    odd = blocks["recurrent_target"].copy()
+    odd[:4] = odd[3::-1]
+    with pytest.raises(ValueError, match="blocks"):
+        Native(blocks, writable=True).load(Model(blocks.manifest, {**blocks.tables, "recurrent_target": odd}))
 
 
 # Compiling.

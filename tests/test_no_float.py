@@ -90,6 +90,8 @@ def test_the_library_needs_no_libc_and_no_heap(path: Path) -> None:
 
 
 WHAT_THE_CORE_HAS = {
+    "defined(__GNUC__)",
+    "defined(__GNUC__) && defined(__arm__)",
     "LSM_HAS_DSP && defined(__GNUC__)",
     "defined(__ARM_FEATURE_SIMD32) && defined(__ARM_FEATURE_DSP)",
     "defined(__GNUC__) && (!defined(__arm__) || defined(__ARM_FEATURE_CLZ))",

@@ -32,7 +32,7 @@ def main() -> int:
     bench = Bench(data)
     try:
         results = Results(
-            paces=race(asked.brian),
+            races={topology: race(asked.brian, topology) for topology in ("random", "blocks")},
             training=_train(data),
             cases=bench.measure_all(CASES, _say),
             cores=bench.measure_all(CORES, _say),

@@ -78,8 +78,11 @@ def _synapses(model: Model, kind: str, unit: float) -> dict[str, NDArray[np.floa
     }
 
 
-def network(seed: int = 1) -> Network:
-    """Fan-in 16, four in five excitatory, a delay of one step; thresholds set for the rate."""
+def network(topology: str = "random", seed: int = 1) -> Network:
+    """Fan-in 16, four in five excitatory, a delay of one step; thresholds set for the rate.
+
+    Synapses are `random`, each by itself, or come in `blocks`, from a source to four neurons in a row.
+    """
     config = parse_config(
         {
             "name": "benchmark",
@@ -94,7 +97,7 @@ def network(seed: int = 1) -> Network:
                 "refractory_steps": REFRACTORY_STEPS,
                 "target_rate": AIM * RATE_HZ * STEP_MS / 1000,
                 "rate_spread": 0.3,
-                "topology": {"kind": "random", "fan_in": FAN_IN},
+                "topology": {"kind": topology, "fan_in": FAN_IN},
                 "recurrent_gain": 0.5,
             },
             "readout": {"state": "counts", "n_windows": 1, "length_feature": False, "window_by": "length"},

@@ -60,8 +60,8 @@ LSM_KERNEL int within_points(const uint32_t *points, size_t n_points, int32_t lo
 {
     size_t i;
     for (i = 0; i < n_points; i++) {
-        int32_t re = real_of(points[i]);
-        int32_t im = imag_of(points[i]);
+        int32_t re = low_half(points[i]);
+        int32_t im = high_half(points[i]);
         if (re < low || re > high || im < low || im > high) {
             return 0;
         }

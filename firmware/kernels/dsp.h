@@ -57,22 +57,6 @@ LSM_KERNEL void store_half(void *to, uint32_t x)
     LSM_COPY(to, &half, sizeof half);
 }
 
-LSM_KERNEL int32_t low_half(uint32_t x)
-{
-    return (int16_t)(uint16_t)(x & 0xFFFFU);
-}
-
-LSM_KERNEL int32_t high_half(uint32_t x)
-{
-    return (int16_t)(uint16_t)(x >> 16);
-}
-
-/* Each taken modulo 2^16. */
-LSM_KERNEL uint32_t halves(int32_t low, int32_t high)
-{
-    return ((uint32_t)low & 0xFFFFU) | ((uint32_t)high << 16);
-}
-
 /* Each half: x + y, modulo 2^16. */
 LSM_KERNEL uint32_t sadd16(uint32_t x, uint32_t y)
 {
@@ -511,6 +495,35 @@ LSM_KERNEL void *store_two(void *to, uint32_t first, uint32_t second, int aligne
     store_word(at, first);
     store_word(&at[4], second);
     return &at[8];
+}
+
+/* Eight words of zeros in the same way. */
+LSM_KERNEL void *clear_eight(void *to, int aligned)
+{
+    uint8_t *at = (uint8_t *)to;
+    size_t i;
+#if LSM_HAS_DSP && defined(__GNUC__)
+    if (aligned != 0) {
+        register uint32_t r2 __asm__("r2") = 0U; /* stm takes them in this order; r7 may be a frame's */
+        register uint32_t r3 __asm__("r3") = 0U;
+        register uint32_t r4 __asm__("r4") = 0U;
+        register uint32_t r5 __asm__("r5") = 0U;
+        register uint32_t r6 __asm__("r6") = 0U;
+        register uint32_t r8 __asm__("r8") = 0U;
+        register uint32_t r9 __asm__("r9") = 0U;
+        register uint32_t r10 __asm__("r10") = 0U;
+        __asm__ volatile("stmia %0!, {r2, r3, r4, r5, r6, r8, r9, r10}"
+                         : "+r"(at)
+                         : "r"(r2), "r"(r3), "r"(r4), "r"(r5), "r"(r6), "r"(r8), "r"(r9), "r"(r10)
+                         : "memory");
+        return at;
+    }
+#endif
+    (void)aligned;
+    for (i = 0; i < 32U; i += 4U) {
+        store_word(&at[i], 0U);
+    }
+    return &at[32];
 }
 
 #endif

@@ -65,11 +65,13 @@ LSM_KERNEL void deliver(int16_t *current, const uint16_t *target, const int8_t *
 
 /* delta: a band that has moved by delta since its last event sends one up spike
  * (line 2 * band) or one down spike (line 2 * band + 1) a step. The generator
- * has checked that no neuron's weights can sum beyond int16_t. */
+ * has checked that no neuron's weights can sum beyond int16_t. In most steps no band
+ * sends, and nothing is to be scaled. */
 LSM_KERNEL void encode_delta(int16_t *current, uint8_t *reference, const uint8_t *frame, const uint16_t *input_start,
                              const uint16_t *input_target, const int8_t *input_weight, size_t n_bands,
                              size_t n_neurons, int32_t delta, uint32_t shift)
 {
+    int sends = 0;
     size_t band;
     size_t n;
     for (n = 0; n < n_neurons; n++) {
@@ -80,15 +82,19 @@ LSM_KERNEL void encode_delta(int16_t *current, uint8_t *reference, const uint8_t
         if (moved >= delta) {
             reference[band] = (uint8_t)(reference[band] + delta);
             deliver(current, input_target, input_weight, input_start[2U * band], input_start[2U * band + 1U]);
+            sends = 1;
         } else if (-moved >= delta) {
             reference[band] = (uint8_t)(reference[band] - delta);
             deliver(current, input_target, input_weight, input_start[2U * band + 1U], input_start[2U * band + 2U]);
+            sends = 1;
         } else {
             /* nothing to send */
         }
     }
-    for (n = 0; n < n_neurons; n++) {
-        current[n] = saturate_int16((int32_t)current[n] * ((int32_t)1 << shift));
+    if (sends != 0) {
+        for (n = 0; n < n_neurons; n++) {
+            current[n] = saturate_int16((int32_t)current[n] * ((int32_t)1 << shift));
+        }
     }
 }
 

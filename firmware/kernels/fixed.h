@@ -50,6 +50,23 @@ LSM_KERNEL uint32_t load_pair(const int16_t *pair)
     return word;
 }
 
+/* The two halves of a word, as signed integers. */
+LSM_KERNEL int32_t low_half(uint32_t x)
+{
+    return (int16_t)(uint16_t)(x & 0xFFFFU);
+}
+
+LSM_KERNEL int32_t high_half(uint32_t x)
+{
+    return (int16_t)(uint16_t)(x >> 16);
+}
+
+/* Each taken modulo 2^16. */
+LSM_KERNEL uint32_t halves(int32_t low, int32_t high)
+{
+    return ((uint32_t)low & 0xFFFFU) | ((uint32_t)high << 16);
+}
+
 LSM_KERNEL int16_t saturate_int16(int32_t x)
 {
     if (x > INT16_MAX) {

@@ -10,23 +10,6 @@
 #define ACTIVITY_FLOOR  60U
 #define ACTIVITY_BASE   20U
 
-/* A complex point is one word: real part in the low half, imaginary in the high. */
-LSM_KERNEL int32_t real_of(uint32_t point)
-{
-    return (int16_t)(uint16_t)(point & 0xFFFFU);
-}
-
-LSM_KERNEL int32_t imag_of(uint32_t point)
-{
-    return (int16_t)(uint16_t)(point >> 16);
-}
-
-/* Both parts in int16 range. */
-LSM_KERNEL uint32_t point_of(int32_t re, int32_t im)
-{
-    return ((uint32_t)re & 0xFFFFU) | ((uint32_t)im << 16);
-}
-
 /* Pre-emphasis: x - 31/32 of the sample before it. */
 LSM_KERNEL int16_t emphasise(int16_t x, int16_t before)
 {
@@ -88,14 +71,15 @@ LSM_KERNEL uint32_t headroom_of(const int16_t *samples, size_t n_samples)
 LSM_KERNEL uint32_t windowed(const int16_t *samples, const int16_t *window_q15, size_t pair, uint32_t headroom)
 {
     uint32_t x = load_pair(&samples[2U * pair]);
-    uint32_t re = (uint32_t)(real_of(x) * window_q15[2U * pair]) << headroom;
-    uint32_t im = (uint32_t)(imag_of(x) * window_q15[2U * pair + 1U]) << headroom;
+    uint32_t re = (uint32_t)(low_half(x) * window_q15[2U * pair]) << headroom;
+    uint32_t im = (uint32_t)(high_half(x) * window_q15[2U * pair + 1U]) << headroom;
     return (re >> 16) | (im & 0xFFFF0000U);
 }
 
 /* Window function and block floating point: n_samples samples become half as
- * many complex points, in bit-reversed order. In that order a point of the first
- * half has the one half of all points further on as its neighbour. */
+ * many complex points, each a word with the real part in its low half, in
+ * bit-reversed order. In that order a point of the first half has the one half of
+ * all points further on as its neighbour. */
 LSM_KERNEL_APART void normalise(uint32_t *points, const int16_t *samples, const int16_t *window_q15,
                           size_t n_samples, uint32_t headroom)
 {
@@ -117,10 +101,10 @@ LSM_KERNEL_APART void normalise(uint32_t *points, const int16_t *samples, const 
 /* a, b <- (a + t) / 2, (a - t) / 2. */
 LSM_KERNEL void butterfly(uint32_t *a, uint32_t *b, int32_t t_re, int32_t t_im)
 {
-    int32_t a_re = real_of(*a);
-    int32_t a_im = imag_of(*a);
-    *a = point_of((a_re + t_re) >> 1, (a_im + t_im) >> 1);
-    *b = point_of((a_re - t_re) >> 1, (a_im - t_im) >> 1);
+    int32_t a_re = low_half(*a);
+    int32_t a_im = high_half(*a);
+    *a = halves((a_re + t_re) >> 1, (a_im + t_im) >> 1);
+    *b = halves((a_re - t_re) >> 1, (a_im - t_im) >> 1);
 }
 
 /* Complex FFT, decimation in time, in place, from bit-reversed order; halved at
@@ -133,11 +117,11 @@ LSM_KERNEL_APART void transform(uint32_t *points, const uint32_t *twiddle_q15, s
     size_t first;
     size_t k;
     for (first = 0; first < n_points; first += 2U) {
-        butterfly(&points[first], &points[first + 1U], real_of(points[first + 1U]), imag_of(points[first + 1U]));
+        butterfly(&points[first], &points[first + 1U], low_half(points[first + 1U]), high_half(points[first + 1U]));
     }
     for (first = 0; first < n_points; first += 4U) {
-        butterfly(&points[first], &points[first + 2U], real_of(points[first + 2U]), imag_of(points[first + 2U]));
-        butterfly(&points[first + 1U], &points[first + 3U], imag_of(points[first + 3U]), -real_of(points[first + 3U]));
+        butterfly(&points[first], &points[first + 2U], low_half(points[first + 2U]), high_half(points[first + 2U]));
+        butterfly(&points[first + 1U], &points[first + 3U], high_half(points[first + 3U]), -low_half(points[first + 3U]));
     }
     for (span = 4U; span < n_points; span *= 2U) {
         size_t stride = n_points / span;
@@ -146,10 +130,10 @@ LSM_KERNEL_APART void transform(uint32_t *points, const uint32_t *twiddle_q15, s
             uint32_t *b = &points[first + span];
             for (k = 0; k < span; k++) {
                 uint32_t twiddle = twiddle_q15[k * stride];
-                int32_t w_re = real_of(twiddle);
-                int32_t w_im = imag_of(twiddle);
-                int32_t b_re = real_of(b[k]);
-                int32_t b_im = imag_of(b[k]);
+                int32_t w_re = low_half(twiddle);
+                int32_t w_im = high_half(twiddle);
+                int32_t b_re = low_half(b[k]);
+                int32_t b_im = high_half(b[k]);
                 butterfly(&a[k], &b[k], (b_re * w_re - b_im * w_im) >> 15, (b_re * w_im + b_im * w_re) >> 15);
             }
         }
@@ -171,12 +155,12 @@ LSM_KERNEL_APART void bin_power(uint32_t *points, const uint32_t *twiddle_q15, s
     for (k = 1; k <= n_points / 2U; k++) {
         uint32_t a = points[k];
         uint32_t b = points[n_points - k];
-        int32_t sum_re = (real_of(a) + real_of(b)) >> 1;
-        int32_t sum_im = (imag_of(a) + imag_of(b)) >> 1;
-        int32_t diff_re = (real_of(a) - real_of(b)) >> 1;
-        int32_t diff_im = (imag_of(a) - imag_of(b)) >> 1;
-        int32_t w_re = real_of(twiddle_q15[k]);
-        int32_t w_im = imag_of(twiddle_q15[k]);
+        int32_t sum_re = (low_half(a) + low_half(b)) >> 1;
+        int32_t sum_im = (high_half(a) + high_half(b)) >> 1;
+        int32_t diff_re = (low_half(a) - low_half(b)) >> 1;
+        int32_t diff_im = (high_half(a) - high_half(b)) >> 1;
+        int32_t w_re = low_half(twiddle_q15[k]);
+        int32_t w_im = high_half(twiddle_q15[k]);
         int32_t t_re = (w_re * sum_im + w_im * diff_re) >> 15;
         int32_t t_im = (w_im * sum_im - w_re * diff_re) >> 15;
         points[n_points - k] = power_of((sum_re - t_re) >> 1, (diff_im - t_im) >> 1);

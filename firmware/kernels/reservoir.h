@@ -23,11 +23,27 @@ LSM_KERNEL uint32_t lowest_bit(uint32_t word)
 #endif
 }
 
+/* deliver to four neurons in a row. */
+LSM_KERNEL void deliver_row(int16_t *restrict to, const int8_t *restrict adds)
+{
+    size_t i;
+#if defined(__GNUC__) && defined(__arm__)
+#pragma GCC unroll 4
+#elif defined(__GNUC__)
+#pragma GCC unroll 1 /* a vector of four, not one after the other */
+#endif
+    for (i = 0; i < 4U; i++) {
+        to[i] = (int16_t)(to[i] + adds[i]);
+    }
+}
+
 /* deliver: the spikes that are due now add their weights to the recurrent
  * current of their targets, and are forgotten. The generator has checked that
- * no neuron's weights can sum beyond int16_t. */
+ * no neuron's weights can sum beyond int16_t. in_fours says that every four synapses
+ * reach neurons in a row, beginning with the target of the first. */
 LSM_KERNEL void deliver_spikes(int16_t *recurrent, uint32_t *due, const uint32_t *recurrent_start,
-                               const uint16_t *recurrent_target, const int8_t *recurrent_weight, size_t n_neurons)
+                               const uint16_t *recurrent_target, const int8_t *recurrent_weight, size_t n_neurons,
+                               int in_fours)
 {
     size_t word;
     size_t n;
@@ -39,8 +55,15 @@ LSM_KERNEL void deliver_spikes(int16_t *recurrent, uint32_t *due, const uint32_t
         due[word] = 0;
         while (waiting != 0U) {
             size_t source = 32U * word + lowest_bit(waiting);
+            size_t end = recurrent_start[source + 1U];
             waiting &= waiting - 1U;
-            deliver(recurrent, recurrent_target, recurrent_weight, recurrent_start[source], recurrent_start[source + 1U]);
+            if (in_fours != 0) {
+                for (n = recurrent_start[source]; n < end; n += 4U) {
+                    deliver_row(&recurrent[recurrent_target[n]], &recurrent_weight[n]);
+                }
+            } else {
+                deliver(recurrent, recurrent_target, recurrent_weight, recurrent_start[source], end);
+            }
         }
     }
 }

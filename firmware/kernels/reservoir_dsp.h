@@ -5,16 +5,22 @@
 #include "dsp.h"
 #include "reservoir.h"
 
+/* Takes the highest bit out of a word that is not 0; returns how many are above it.
+ * It is the easiest to find: words of spikes are turned round for it. */
+LSM_KERNEL uint32_t take_highest(uint32_t *word)
+{
+    uint32_t above = leading_zeros(*word);
+    *word &= ~(0x80000000U >> above);
+    return above;
+}
+
 /* Nothing has arrived yet. */
 LSM_KERNEL void clear_currents(int16_t *recurrent, size_t n_neurons, int is_aligned)
 {
     void *at = recurrent;
     size_t n;
     for (n = 0; n + 16U <= n_neurons; n += 16U) {
-        at = store_two(at, 0U, 0U, is_aligned);
-        at = store_two(at, 0U, 0U, is_aligned);
-        at = store_two(at, 0U, 0U, is_aligned);
-        at = store_two(at, 0U, 0U, is_aligned);
+        at = clear_eight(at, is_aligned);
     }
     for (n = 0; n < n_neurons % 16U; n++) {
         recurrent[n_neurons - 1U - n] = 0;
@@ -45,13 +51,11 @@ LSM_KERNEL void deliver_blocks(int16_t *recurrent, uint32_t *due, const uint32_t
         uint32_t waiting = rbit(due[word]);
         due[word] = 0;
         while (waiting != 0U) {
-            uint32_t bit = leading_zeros(waiting);
-            size_t source = 32U * word + bit;
+            size_t source = 32U * word + take_highest(&waiting);
             size_t first = n_blocks != 0U ? n_blocks * source : recurrent_start[source] / 4U;
             size_t left = n_blocks != 0U ? n_blocks : recurrent_start[source + 1U] / 4U - first;
             const void *weights = &weight[4U * first];
             const uint16_t *at = &place[first];
-            waiting &= ~(0x80000000U >> bit);
             for (; left >= 2U; left -= 2U) {
                 uint32_t places = load_word(at);
                 uint32_t one;
@@ -100,9 +104,7 @@ LSM_KERNEL void deliver_spikes_dsp(int16_t *recurrent, uint32_t *due, const uint
         uint32_t waiting = rbit(due[word]);
         due[word] = 0;
         while (waiting != 0U) {
-            uint32_t bit = leading_zeros(waiting);
-            size_t source = 32U * word + bit;
-            waiting &= ~(0x80000000U >> bit);
+            size_t source = 32U * word + take_highest(&waiting);
             deliver_dsp(recurrent, recurrent_target, recurrent_weight, recurrent_start[source],
                         recurrent_start[source + 1U]);
         }
@@ -243,16 +245,14 @@ LSM_PIECE uint32_t fire_four(lane_t *at, const shared_t *shared)
     return fired[0] | (fired[1] << 2);
 }
 
-/* Every spike is counted; the highest bits of a word are the easiest to find. */
+/* Every spike is counted. */
 LSM_KERNEL void count_spikes(uint16_t *counts, const uint32_t *spikes, size_t n_neurons)
 {
     size_t word;
     for (word = 0; word < SPIKE_WORDS(n_neurons); word++) {
         uint32_t fired = rbit(spikes[word]);
         while (fired != 0U) {
-            uint32_t bit = leading_zeros(fired);
-            fired &= ~(0x80000000U >> bit);
-            counts[32U * word + bit]++;
+            counts[32U * word + take_highest(&fired)]++;
         }
     }
 }
@@ -265,6 +265,7 @@ LSM_KERNEL void fire_neurons_dsp(int16_t *v, uint8_t *refractory, uint16_t *coun
                                  int reset_to_zero, uint8_t refractory_steps, uint32_t leak_shift, int is_wide,
                                  int is_aligned)
 {
+    uint8_t *sixteen = (uint8_t *)spikes;
     size_t n;
     size_t i;
     shared_t shared;
@@ -288,14 +289,15 @@ LSM_KERNEL void fire_neurons_dsp(int16_t *v, uint8_t *refractory, uint16_t *coun
     if (n_neurons % 32U != 0U) {
         spikes[n_neurons / 32U] = 0;
     }
-    for (n = 0; n + 16U <= n_neurons; n += 16U) {
+    for (n = n_neurons / 16U; n > 0U; n--) {
         uint32_t fired = 0;
         for (i = 0; i < 4U; i++) {
             fired |= fire_four(&at, &shared) << (4U * i);
         }
-        store_half((uint8_t *)spikes + n / 8U, fired | (fired >> 15));
+        store_half(sixteen, fired | (fired >> 15));
+        sixteen = &sixteen[2];
     }
-    for (; n + 4U <= n_neurons; n += 4U) {
+    for (n = n_neurons - n_neurons % 16U; n + 4U <= n_neurons; n += 4U) {
         uint32_t fired = fire_four(&at, &shared);
         spikes[n / 32U] |= ((fired | (fired >> 15)) & 15U) << (n % 32U);
     }

@@ -28,7 +28,15 @@ from lsm_edge.fixed import INT16_MAX, INT16_MIN
 from lsm_edge.model import Model, Table, table_specs
 from lsm_edge.ranges import Range, ranges_of
 from lsm_edge.selftest import known_answer
-from lsm_edge.target.context import Field, context_bytes, context_fields, current_rows, history_frames, max_frames
+from lsm_edge.target.context import (
+    Field,
+    context_bytes,
+    context_fields,
+    current_rows,
+    history_frames,
+    kept_frames,
+    max_frames,
+)
 from lsm_edge.target.templates import environment
 
 KERNELS: Final = (
@@ -96,7 +104,7 @@ def render_host(model: Model, prefix: str = "lsm") -> str:
 
 
 def _library_values(model: Model, command: str, sources: str, dsp: bool) -> dict[str, Any]:
-    manifest, ranges = model.manifest, ranges_of(model)
+    manifest, ranges, kept = model.manifest, ranges_of(model), kept_frames(model, dsp)
     tables = _c_tables(model, ranges, dsp)
     return {
         "banner": {
@@ -122,8 +130,9 @@ def _library_values(model: Model, command: str, sources: str, dsp: bool) -> dict
         "labels": manifest.labels,
         "digest": model.digest,
         "guard": f"0x{model.digest[:8].upper()}U",
-        "context": context_fields(manifest),
-        "context_bytes": context_bytes(manifest),
+        "kept": kept,
+        "context": context_fields(manifest, kept),
+        "context_bytes": context_bytes(manifest, kept),
         "tables": tables,
         "ranges": ranges,
         "bounds": {name: f"{item.kept[0]}, {item.kept[1]}" for name, item in ranges.items()},
@@ -134,13 +143,13 @@ def _library_values(model: Model, command: str, sources: str, dsp: bool) -> dict
 def _twins(model: Model, ranges: Mapping[str, Range], dsp: bool) -> dict[str, Any]:
     """What is chosen for a twin because of what the tables hold: further arguments, as they are written in C."""
     if not dsp:
-        plain = {"deliver": "deliver_spikes", "arrive": "", "fire": ""}
+        plain = {"deliver": "deliver_spikes", "arrive": f", {is_in_blocks(model):d}", "fire": ""}
         return {**plain, "aligned": False, "points": False}
     leaks, drive = np.unique(model["leak_q15"]).tolist(), ranges["reservoir.drive"]
     shifts = (shift for shift in range(1, 6) if leaks == [32768 - (32768 >> shift)])  # beyond, a product is as good
     is_wide = drive.low < INT16_MIN or drive.high > INT16_MAX
     is_aligned = model.manifest.reservoir.n_neurons % 2 == 0
-    in_blocks = _is_in_blocks(model)
+    in_blocks = is_in_blocks(model)
     return {
         "deliver": "deliver_blocks" if in_blocks else "deliver_spikes_dsp",
         "arrive": f", {_blocks_a_row(model)}U, {is_aligned:d}" if in_blocks else f", {is_aligned:d}",
@@ -150,7 +159,7 @@ def _twins(model: Model, ranges: Mapping[str, Range], dsp: bool) -> dict[str, An
     }
 
 
-def _is_in_blocks(model: Model) -> bool:
+def is_in_blocks(model: Model) -> bool:
     """Whether all recurrent synapses come in aligned blocks of four targets, whole rows of them."""
     if not model.manifest.reservoir.n_synapses or (model["recurrent_start"] % 4).any():
         return False
@@ -227,7 +236,7 @@ def check_fit(model: Model, board: Board) -> None:
     Raises:
         RangeError: see above.
     """
-    ram_bytes = context_bytes(model.manifest)
+    ram_bytes = context_bytes(model.manifest, kept_frames(model, board.dsp))
     if model.table_bytes <= board.flash.bytes and ram_bytes <= board.ram.bytes:
         return
     sizes = sorted(((table.nbytes, name) for name, table in model.tables.items()), reverse=True)
@@ -273,12 +282,14 @@ def write_files(folder: Path, files: Mapping[str, str]) -> None:
 
 
 def _c_tables(model: Model, ranges: Mapping[str, Range], dsp: bool) -> list[_CTable]:
-    tables, in_blocks = [], dsp and _is_in_blocks(model)
+    tables, in_blocks, kept = [], dsp and is_in_blocks(model), kept_frames(model, dsp)
     for name in table_specs(model.manifest):
         table, meaning = model[name], _MEANING[name]
         if in_blocks and name in _BLOCKS:
             places, unit, meaning = _BLOCKS[name]
             table = table.reshape(-1, 4)[:, places] * table.dtype.type(unit)
+        if kept and name == "tap_offset":
+            table, meaning = tap_places(model, kept), _PLACES
         comment = f"{name}: {meaning} In [{table.min()}, {table.max()}]." if table.size else f"{name}: empty."
         proven = "; ".join(str(item) for item in ranges.values() if item.table == name)
         if proven:
@@ -291,6 +302,14 @@ def _c_tables(model: Model, ranges: Mapping[str, Range], dsp: bool) -> list[_CTa
     return tables
 
 
+def tap_places(model: Model, kept: int) -> Table:
+    """Where taps read of what `keep_four` keeps: `kept` bytes of each band, twice; the newest are the later copy."""
+    encoder, n_bands = model.manifest.encoder, model.manifest.frontend.n_bands
+    frame, band = np.divmod(model["tap_offset"].astype(np.int64), n_bands)
+    return (2 * kept * band + kept - encoder.max_delay_frames + frame).astype("<u2")
+
+
+_PLACES: Final = "where each tap of each neuron reads, in bytes from the first word that was kept last."
 # What `deliver_blocks` takes of every four synapses: which, times what.
 _BLOCKS: Final = {
     "recurrent_target": ([0], 2, "where the currents of four neurons begin that synapses reach, in bytes."),

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from lsm_edge.model import Manifest
+from lsm_edge.fixed import INT16_MAX, INT16_MIN
+from lsm_edge.model import Manifest, Model
+from lsm_edge.ranges import input_sums
 
 _BYTES: Final = {"uint32_t": 4, "int32_t": 4, "uint16_t": 2, "int16_t": 2, "uint8_t": 1}
 
@@ -26,8 +28,8 @@ class Field:
         return _BYTES[self.type] * max(self.count, 1)
 
 
-def context_fields(manifest: Manifest) -> list[Field]:
-    """Fields in order of falling alignment, so that no padding is needed between them."""
+def context_fields(manifest: Manifest, kept: int = 0) -> list[Field]:
+    """Fields in order of falling alignment, so that no padding is needed between them; `kept` as `kept_frames` says."""
     frontend, reservoir, readout, decision = manifest.frontend, manifest.reservoir, manifest.readout, manifest.decision
     n, words = reservoir.n_neurons, (reservoir.n_neurons + 31) // 32
     history, frames = history_frames(manifest), max_frames(manifest)
@@ -44,6 +46,8 @@ def context_fields(manifest: Manifest) -> list[Field]:
     add("uint32_t", "spikes", words, "(LSM_N_NEURONS + 31) / 32", "of the last step")
     slots = f"{reservoir.max_delay_steps} * ((LSM_N_NEURONS + 31) / 32)"
     add("uint32_t", "pending", reservoir.max_delay_steps * words, slots, "spikes under way, by slot", recurrent)
+    extent = f"LSM_N_BANDS * {kept // 2}"
+    add("uint32_t", "by_band", frontend.n_bands * kept // 2, extent, "what taps reach, each band twice", kept > 0)
     add("int32_t", "scores", manifest.n_classes, "LSM_N_CLASSES")
     add("int32_t", "decision", 0, "", "-1 before any")
     add("int16_t", "samples", frontend.window_samples, "LSM_WINDOW_SAMPLES", "emphasised")
@@ -88,6 +92,20 @@ def current_rows(manifest: Manifest) -> int:
     return 4 if manifest.encoder.kind == "current" and manifest.decision.mode == "segment" else 1
 
 
+def kept_frames(model: Model, dsp: bool) -> int:
+    """Frames that the encoder's twin keeps of every band beside those of the segment; 0: it is not taken.
+
+    It is where each neuron's sum fits the half of a word, and where what it keeps, twice, takes no more room than the
+    longest segment, and an offset into it no more than 16 bits.
+    """
+    manifest = model.manifest
+    sums = input_sums(model) if dsp and current_rows(manifest) > 1 else None
+    if sums is None or sums.min() < INT16_MIN or sums.max() > INT16_MAX:
+        return 0
+    kept = (manifest.encoder.max_delay_frames + 4 + 3) // 4 * 4
+    return kept if 2 * kept <= min(manifest.decision.max_frames, 65536 // manifest.frontend.n_bands) else 0
+
+
 def history_frames(manifest: Manifest) -> int:
     """Frames that the context holds before those heard.
 
@@ -102,6 +120,6 @@ def max_frames(manifest: Manifest) -> int:
     return manifest.decision.max_frames if manifest.decision.mode == "segment" else 1
 
 
-def context_bytes(manifest: Manifest) -> int:
-    """sizeof(lsm_t) where 32-bit integers are aligned to four bytes."""
-    return (sum(field.n_bytes for field in context_fields(manifest)) + 3) // 4 * 4
+def context_bytes(manifest: Manifest, kept: int = 0) -> int:
+    """sizeof(lsm_t) where 32-bit integers are aligned to four bytes; without a board it is that without twins."""
+    return (sum(field.n_bytes for field in context_fields(manifest, kept)) + 3) // 4 * 4

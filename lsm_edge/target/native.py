@@ -30,7 +30,7 @@ from lsm_edge.errors import BuildError
 from lsm_edge.files import cache_folder
 from lsm_edge.golden import TAPS, Taps
 from lsm_edge.model import Model
-from lsm_edge.target.codegen import generate_library, render_host
+from lsm_edge.target.codegen import generate_library, is_in_blocks, render_host
 
 FLAGS: Final = ("-std=gnu11", "-O3", "-fPIC", "-shared", "-fno-semantic-interposition", "-finstrument-functions")
 _KERNEL: Final = "static inline __attribute__((no_instrument_function))"
@@ -98,6 +98,7 @@ class Native:
         asserts: bool = False,
     ) -> None:
         self.model = model
+        self._in_blocks = is_in_blocks(model)
         files = {**(library or generate_library(model, prefix=prefix)), "host.c": render_host(model, prefix)}
         self._ffi = cffi.FFI()
         self._ffi.cdef(_CDEF)
@@ -130,12 +131,15 @@ class Native:
         """Write another model's tables over the present ones.
 
         Raises:
-            ValueError: the library was not built with writable tables, or the manifests or front ends differ.
+            ValueError: the library was not built with writable tables, or the manifests, front ends or kinds of wiring
+                differ.
         """
         if not self._tables or model.manifest != self.model.manifest:
             raise ValueError("only a library with writable tables takes another model, and only of the same manifest")
         if any(not np.array_equal(model[name], self.model[name]) for name in FRONTEND_TABLES):
             raise ValueError("only a model with the same front end can be loaded; its tables are not exchanged")
+        if self._in_blocks and not is_in_blocks(model):
+            raise ValueError("only a model whose recurrent synapses come in blocks can be loaded, as they did")
         for name, table in self._own(model).items():
             self._tables[name][...] = table
         self.model = model
@@ -273,7 +277,8 @@ def _in_parallel(one: Callable[[Any], Any], items: Sequence[Any], progress: Prog
     size = min(max(len(items) // (8 * n_threads), 1), 16)  # a task costs about as much as a short recording
     done: list[Any] = []
     with ThreadPoolExecutor(n_threads) as pool:
-        for results in pool.map(lambda i: [one(item) for item in items[i : i + size]], range(0, len(items), size)):
+        each = pool.map if len(items) > 1 else map  # to start a thread takes a tenth of a second of sound
+        for results in each(lambda i: [one(item) for item in items[i : i + size]], range(0, len(items), size)):
             done += results
             if progress is not None:
                 progress(len(done), len(items))

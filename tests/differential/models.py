@@ -52,6 +52,9 @@ def random_model(random_: random.Random, largest: int = N_NEURONS[-1]) -> Model:
     tables |= _reservoir_tables(rng, reservoir, _typical_threshold(rng, encoder, n) if lively else None)
     tables |= _readout_tables(rng, readout, len(labels), n, lively)
     tables |= _decision_tables(rng, decision)
+    (own,) = rng.spawn(1)  # what it draws leaves the rest of the model as it was
+    if "tap_weight" in tables and own.random() < 0.5:
+        tables["tap_weight"] = _light(tables["tap_weight"])
     manifest = Manifest(
         name="random",
         labels=tuple(labels),
@@ -142,6 +145,12 @@ def _encoder_tables(rng: Rng, encoder: dict[str, Any], bands: int, n: int) -> di
     start = _row_starts(rng, 2 * bands, len(target))
     tables = {"input_start": start, "input_target": target, "input_weight": weight}
     return _typed(tables, input_start="<u2", input_target="<u2", input_weight="i1")
+
+
+def _light(weights: Table) -> Table:
+    """As large as can be so that no neuron's sum leaves int16: neither sign's weights sum to more than 128."""
+    sums = np.stack([np.maximum(sign * weights.astype(np.int64), 0).sum(axis=1) for sign in (1, -1)])
+    return np.trunc(weights * np.minimum(128 / np.maximum(sums.max(axis=0), 1), 1)[:, None]).astype(np.int8)
 
 
 def _reservoir(random_: random.Random, lively: bool) -> dict[str, Any]:

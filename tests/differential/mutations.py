@@ -11,7 +11,8 @@ from typing import Final
 
 # Models that between them show every fault below; drawn with at most LARGEST neurons.
 SEEDS: Final = (
-    61, 5, 7, 8, 12, 139, 119, 102, 144, 23, 2, 3, 21, 1, 4, 16, 96, 13, 9, 312, *range(200, 230), 320, 2996, 469,
+    61, 5, 7, 8, 12, 139, 119, 102, 144, 23, 2, 3, 21, 1, 4, 16, 96, 13, 9, 312, *range(200, 230), 320, 2996, 469, 883,
+    1018,
 )  # fmt: skip
 LARGEST: Final = 40
 
@@ -34,6 +35,7 @@ _ENCODER: Final = "firmware/kernels/encoder.h"
 _RESERVOIR: Final = "firmware/kernels/reservoir.h"
 _READOUT: Final = "firmware/kernels/readout.h"
 _DECISION: Final = "firmware/kernels/decision.h"
+_ENCODER_DSP: Final = "firmware/kernels/encoder_dsp.h"
 _FRONTEND_DSP: Final = "firmware/kernels/frontend_dsp.h"
 _RESERVOIR_DSP: Final = "firmware/kernels/reservoir_dsp.h"
 _READOUT_DSP: Final = "firmware/kernels/readout_dsp.h"
@@ -80,8 +82,8 @@ MUTATIONS: Final = (
     Mutation(
         "+j for -j",
         _FRONTEND,
-        "imag_of(points[first + 3U]), -real_of(points[first + 3U])",
-        "-imag_of(points[first + 3U]), real_of(points[first + 3U])",
+        "high_half(points[first + 3U]), -low_half(points[first + 3U])",
+        "-high_half(points[first + 3U]), low_half(points[first + 3U])",
         "frontend.frame",
     ),
     Mutation(
@@ -169,6 +171,9 @@ MUTATIONS: Final = (
     ),
     # reservoir
     Mutation("spikes are delivered twice", _RESERVOIR, "        due[word] = 0;\n", "", "reservoir.v"),
+    Mutation(
+        "the last four of a row are left out", _RESERVOIR, "n < end; n += 4U", "n + 4U < end; n += 4U", "reservoir.v"
+    ),
     Mutation("recurrent current not shifted", _RESERVOIR, "((int32_t)1 << weight_shift)", "1", "reservoir.v"),
     Mutation(
         "decay after input",
@@ -523,6 +528,46 @@ MUTATIONS: Final = (
         "levels = uqsub8(levels, down) + up;",
         "levels = levels + up;",
         "frontend.level",
+        "twins",
+    ),
+    Mutation(
+        "twin: what taps reach is not kept twice",
+        _ENCODER_DSP,
+        "        by_band[band * (n_kept / 2U) + n_kept / 4U] = four;\n",
+        "",
+        "encoder.current",
+        "twins",
+    ),
+    Mutation(
+        "twin: a sum borrows from its neighbour",
+        _ENCODER_DSP,
+        "in_register(0x80008000U)",
+        "in_register(0x80000000U)",
+        "encoder.current",
+        "twins",
+    ),
+    Mutation(
+        "twin: an odd neuron is left out",
+        _ENCODER_DSP,
+        "    if (n < n_neurons) {",
+        "    if (n + 1U < n_neurons) {",
+        "encoder.current",
+        "twins",
+    ),
+    Mutation(
+        "twin: what taps reach outlives a segment",
+        _LIBRARY,
+        "    memset(lsm->by_band, 0, sizeof lsm->by_band);\n",
+        "",
+        "session",
+        "twins",
+    ),
+    Mutation(
+        "twin: taps a frame late",
+        "lsm_edge/target/codegen.py",
+        "kept - encoder.max_delay_frames + frame",
+        "kept - encoder.max_delay_frames + frame - 1",
+        "encoder.current",
         "twins",
     ),
     Mutation(

@@ -22,6 +22,7 @@ from differential.models import N_NEURONS, random_model, random_recordings, seed
 from lsm_edge import golden
 from lsm_edge.model import Manifest, Model
 from lsm_edge.stages import decision, frontend
+from lsm_edge.target.context import kept_frames
 
 # In CI zig, which first compiles its own runtime for each core and level, has its turn on two cores only; `make soak`
 # goes through all of the matrix.
@@ -112,6 +113,19 @@ def test_every_cell_has_its_turn() -> None:
     assert {turns[cell] for cell in HOSTS} == {len(EMULATED)}
     assert {turns[cell] for cell in EMULATED} == {len(HOSTS)}
     assert len({cells_of(i) for i in range(len(HOSTS) * len(EMULATED))}) == len(HOSTS) * len(EMULATED)
+
+
+def test_every_core_with_twins_takes_that_of_the_encoder_and_passes_it_over() -> None:
+    """It depends on the model; of those that are run every day."""
+    met = {
+        (cell.core, kept_frames(random_model(seeded(seed), largest=129), dsp=True) > 0)
+        for pair, cells in enumerate(PAIRS)
+        for cell in cells
+        for seed in range(pair, MODELS_PER_PAIR * len(PAIRS), len(PAIRS))
+        if cell.twins
+    }
+    cores = {cell.core for cell in (*HOSTS, *EMULATED) if cell.twins}
+    assert met == {(core, taken) for core in cores for taken in (False, True)}
 
 
 def test_models_use_every_option() -> None:

@@ -28,7 +28,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "small": {"reservoir": {"n_neurons": 40, "steps_per_frame": 2}},
     "wide": {
         "frontend": {"n_bands": 12, "hop_ms": 16.0},
-        "encoder": {"kind": "current", "n_taps": 3, "max_delay_frames": 4},
+        "encoder": {"kind": "current", "n_taps": 8, "max_delay_frames": 4},
         "reservoir": {"n_neurons": 160},
         "readout": {"n_windows": 1, "window_by": "length", "length_feature": False},
     },
@@ -48,6 +48,10 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "encoder": {"kind": "current", "n_taps": 4, "max_delay_frames": 30},
         "reservoir": {"n_neurons": 60},
         "readout": {"weight_bits": 4},
+    },
+    "far": {
+        "encoder": {"kind": "current", "n_taps": 12, "max_delay_frames": 90},
+        "reservoir": {"n_neurons": 50, "steps_per_frame": 1},
     },
     "delta": {
         "frontend": {"window_samples": 128},
@@ -91,7 +95,10 @@ STAGES: dict[str, tuple[str, tuple[str, ...]]] = {
     "push": (r"lsm_(push|begin|end|class|decision)|hear_frame|copy_up|memmove|memcpy", ("sample", "moved")),
     "frontend": ("lsm_frontend", ("window_sample", "butterfly", "band")),
     "level": (r"lsm_level|hear_levelled|band_peaks|level_by_band", ("level", "activity", "equalised")),
-    "encoder": ("lsm_encoder", ("tap", "tapped_neuron", "delta_neuron", "delta_band", "input_synapse")),
+    "encoder": (
+        "lsm_encoder",
+        ("tap", "twin_tap", "tapped_neuron", "kept_band", "delta_neuron", "delta_band", "input_synapse"),
+    ),
     "reservoir": (
         r"lsm_reservoir|lsm_frame|rest|memset",
         ("step", "update", "spike", "recurrent_neuron", "recurrent_spike", "synapse", "trace"),

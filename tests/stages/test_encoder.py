@@ -15,6 +15,7 @@ from models import small_model, with_tables
 from lsm_edge.fixed import Ints
 from lsm_edge.model import Model
 from lsm_edge.stages import encoder
+from lsm_edge.target.codegen import tap_places
 
 BYTES = st.integers(0, 255)
 FRAMES = arrays(np.int64, (9, 8), elements=BYTES)
@@ -80,30 +81,75 @@ def test_current_in_c(kernels: Kernels, shift: int, weights: str, frames: Ints) 
         assert (got == want[t]).all()
 
 
-@pytest.mark.parametrize(("reach", "n_taps", "n_neurons"), [(0, 2, 1), (1, 3, 7), (9, 3, 16)])
-@pytest.mark.parametrize("shift", [0, 2])
+@pytest.mark.parametrize("twin", [False, True], ids=["portable", "dsp"])
+@pytest.mark.parametrize(
+    ("reach", "n_taps", "n_neurons", "n_bands"), [(0, 2, 1, 8), (1, 3, 7, 11), (9, 3, 16, 8), (6, 7, 4, 9)]
+)
+@pytest.mark.parametrize("shift", [0, 2, 7])
 @settings(max_examples=20)
 @given(frames=FRAMES)
 def test_four_frames_at_once_in_c(
-    kernels: Kernels, reach: int, n_taps: int, n_neurons: int, shift: int, frames: Ints
+    kernels: Kernels, twin: bool, reach: int, n_taps: int, n_neurons: int, n_bands: int, shift: int, frames: Ints
 ) -> None:
-    """As the generated code calls it: aligned to the segment's end, with three frames of zeros before its start."""
+    """As the generated code calls it: aligned to the segment's end, whatever part of it has been heard."""
     model = small_model(
+        frontend={"window_samples": 256, "n_bands": n_bands},
         encoder={"kind": "current", "n_taps": n_taps, "max_delay_frames": reach, "shift": shift, "spans": "fixed"},
         reservoir={"n_neurons": n_neurons},
     )
     weights = np.random.default_rng(1).choice([-127, -1, 0, 90, 127], (n_neurons, n_taps))
-    model = with_tables(model, {"tap_weight": weights})
-    flat = np.concatenate([np.zeros(24, np.uint8), frames.astype(np.uint8).ravel()])
+    model = with_tables(model, {"tap_weight": within_16_bits(weights) if twin else weights})
+    frames = np.tile(np.concatenate([frames, frames[::-1], frames[1:]]), 2)[:, :n_bands]
+    assert_same_in_fours(kernels, model, frames, twin)
+
+
+def within_16_bits(weights: Ints) -> Ints:
+    """Without those that could take a neuron's sum out of int16."""
+    for sign in (1, -1):
+        part = np.maximum(sign * weights, 0)
+        weights = np.where((part > 0) & (part.cumsum(axis=1) > 128), 0, weights)
+    return weights
+
+
+def assert_same_in_fours(kernels: Kernels, model: Model, frames: Ints, twin: bool) -> None:
+    encoder_, n_neurons, n_bands = model.manifest.encoder, model.manifest.reservoir.n_neurons, frames.shape[1]
+    reach, sizes = encoder_.max_delay_frames, (n_neurons, encoder_.n_taps)
+    flat = np.concatenate([np.zeros(3 * n_bands, np.uint8), frames.astype(np.uint8).ravel()])
     want = encoder.encode_current(model, frames[None])[0]
+    kept = (reach + 7) // 4 * 4
+    by_band = np.zeros(n_bands * kept // 2, np.uint32)
     for t in range((len(frames) - 1) % 4 - 3, len(frames), 4):
         got, at = np.zeros((4, n_neurons), np.int16), t + 3 - reach
-        first, missing = flat[max(at, 0) * 8 :], max(-at, 0) * 8
-        kernels.encode_four(
-            got, first, missing, model["tap_offset"], model["tap_weight"], n_neurons, n_taps, 8, shift
-        )  # fmt: skip
+        if twin:
+            newest = (t + 3) // 4 % (kept // 4)
+            kernels.keep_four(by_band[newest:], flat[(t + 3) * n_bands :], n_bands, kept)
+            offsets, weights = tap_places(model, kept), model["tap_weight"]
+            kernels.encode_four_dsp(got, by_band[newest:].view(np.uint8), offsets, weights, *sizes, encoder_.shift)
+        else:
+            first, missing = flat[max(at, 0) * n_bands :], max(-at, 0) * n_bands
+            tables = (model["tap_offset"], model["tap_weight"])
+            kernels.encode_four(got, first, missing, *tables, *sizes, n_bands, encoder_.shift)
         for row in range(4):
             assert t + row < 0 or (got[row] == want[t + row]).all()
+
+
+@pytest.mark.parametrize("shift", [0, 1, 7])
+@given(ends=arrays(np.int64, 12, elements=st.sampled_from([0, 255])))
+def test_sums_at_the_ends_of_16_bits(kernels: Kernels, shift: int, ends: Ints) -> None:
+    """Three bands that weigh 127, 127 and 1, or the opposite; each frame is nothing, or reaches an end to the last."""
+    model = small_model(
+        encoder={"kind": "current", "n_taps": 3, "max_delay_frames": 0, "shift": shift, "spans": "fixed"},
+        reservoir={"n_neurons": 3},
+        tables={
+            "tap_offset": [[0, 1, 2], [3, 4, 5], [2, 1, 0]],
+            "tap_weight": [[127, 127, 1], [-127, -127, -1], [1, 127, 127]],
+        },
+    )
+    frames = np.zeros((12, 8), np.int64)
+    frames[:, :6] = np.where(ends[:, None] > 0, [255, 3, 1, 255, 3, 2], 0)
+    got = encoder.encode_current(model, frames[None])[0]
+    assert set(got[:, :2].ravel().tolist()) <= {0, 32767 >> shift, -32768 >> shift}
+    assert_same_in_fours(kernels, model, frames, twin=True)
 
 
 def delta_model(delta: int = 12, shift: int = 4, n_bands: int = 8) -> Model:

@@ -178,7 +178,7 @@ def leak_shift_of(model: Model) -> int:
 
 
 class Step:
-    """The kernels of a step in their order, as the generated code calls them: plain ones, or twins."""
+    """The kernels of a step in their order, as the generated code calls them: plain ones, for fours too, or twins."""
 
     def __init__(self, kernels: Kernels, model: Model, twin: str, is_wide: bool = True) -> None:
         self.kernels, self.model, self.twin, self.is_wide = kernels, model, twin, is_wide
@@ -203,13 +203,14 @@ class Step:
                 self.kernels.deliver_blocks(inflow, due, model["recurrent_start"], places, weight, n, n_blocks, 1)
             else:
                 tables = (model["recurrent_start"], model["recurrent_target"], weight)
-                deliver = getattr(self.kernels, f"deliver_spikes{self.twin}")
-                deliver(inflow, due, *tables, n, *([1] if self.twin else []))
-        fire = getattr(self.kernels, f"fire_neurons{'_dsp' if self.twin else ''}")
+                deliver = getattr(self.kernels, f"deliver_spikes{'_dsp' if self.twin == '_dsp' else ''}")
+                deliver(inflow, due, *tables, n, self.twin != "")
+        is_twin = self.twin in ("_dsp", "_blocks")
+        fire = getattr(self.kernels, f"fire_neurons{'_dsp' if is_twin else ''}")
         fire(
             self.v, self.resting, self.counts, self.spikes, current, inflow, model["leak_q15"], model["threshold"], n,
             settings.weight_shift, settings.reset == "zero", settings.refractory_steps,
-            *([leak_shift_of(model), self.is_wide, 1] if self.twin else []),
+            *([leak_shift_of(model), self.is_wide, 1] if is_twin else []),
         )  # fmt: skip
         if settings.n_synapses:
             n_slots = settings.max_delay_steps
@@ -229,12 +230,12 @@ def assert_same(step: Step, liquid: Liquid, current: NDArray[np.int16]) -> NDArr
     return fired
 
 
-@pytest.mark.parametrize("twin", ["", "_dsp", "_blocks"])
-@pytest.mark.parametrize("n_neurons", [1, 31, 32, 33, 70])
+@pytest.mark.parametrize("twin", ["", "_fours", "_dsp", "_blocks"])
+@pytest.mark.parametrize("n_neurons", [1, 31, 32, 33, 64, 70, 97])
 @pytest.mark.parametrize("max_delay", [1, 3, 128])
 def test_a_recurrent_liquid_in_c(kernels: Kernels, twin: str, n_neurons: int, max_delay: int) -> None:
     recurrent = {**RECURRENT, "n_neurons": n_neurons, "max_delay_steps": max_delay, "refractory_steps": 2}
-    if twin == "_blocks":
+    if twin in ("_fours", "_blocks"):
         recurrent["topology"] = {"kind": "blocks", "fan_in": 8}
         if n_neurons < 8:
             return
