@@ -116,7 +116,8 @@ def train(
         f"{len(training.recordings)} recordings, {tested} of them tested, {len(training.recordings.labels)} classes, "
         f"{training.seconds:.1f} s"
     )
-    out.print(f"tables {training.model.table_bytes:,} bytes of flash, context {training.context_bytes:,} bytes of RAM")
+    sizes = f"tables {training.model.table_bytes:,} bytes of flash, context at most {training.context_bytes:,} bytes of RAM"
+    out.print(sizes)
     if training.recurrence is not None:
         out.print(training.recurrence.advice)
     out.print(f"wrote {target} ({training.model.digest[:12]})")
@@ -228,7 +229,7 @@ def generate(
 ) -> None:
     """Write a PlatformIO project with the model as C: build/<board>/."""
     from lsm_edge.target.codegen import generate_project, write_files
-    from lsm_edge.target.context import context_bytes, kept_frames
+    from lsm_edge.target.context import context_bytes
 
     path = find_model(model)
     loaded = load_model(path)
@@ -239,7 +240,7 @@ def generate(
     files = generate_project(loaded, facts, command=command, prefix=prefix)
     limits = Budget.of_section(facts.budget, f"boards/{board}.toml: budget") & _budget_of(loaded, path)
     # Of flash, only the tables are known before it is compiled.
-    ram_bytes = context_bytes(loaded.manifest, kept_frames(loaded, facts.dsp))
+    ram_bytes = context_bytes(loaded, dsp=facts.dsp)
     least = SimpleNamespace(flash_bytes=loaded.table_bytes, ram_bytes=ram_bytes)
     _check_budget(limits.over(least))
     write_files(folder, files)

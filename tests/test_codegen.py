@@ -147,13 +147,14 @@ def test_the_context_is_as_large_as_is_said(name: str, core: str, tmp_path: Path
     model = sample_model(name)
     written(tmp_path, generate_library(model))
     checks, offset = ['#include "lsm.h"'], 0
-    for field in context_fields(model.manifest):
+    for field in context_fields(model, dsp=False):
         checks.append(f"typedef char at_{field.name}[offsetof(lsm_t, {field.name}) == {offset} ? 1 : -1];")
         offset += field.n_bytes
-    checks.append(f"typedef char size[sizeof(lsm_t) == {context_bytes(model.manifest)} ? 1 : -1];")
+    checks.append(f"typedef char size[sizeof(lsm_t) == {context_bytes(model, dsp=False)} ? 1 : -1];")
     (tmp_path / "check.c").write_text("\n".join(checks), encoding="utf-8")
     compiled([need("arm-none-eabi-gcc"), *ARM[core], "-std=c99", *FREESTANDING], tmp_path, "-c", "check.c")
-    assert f"{context_bytes(model.manifest)} bytes on a 32-bit core" in (tmp_path / "lsm.h").read_text(encoding="utf-8")
+    header = (tmp_path / "lsm.h").read_text(encoding="utf-8")
+    assert f"{context_bytes(model, dsp=False)} bytes on a 32-bit core" in header
 
 
 @pytest.mark.parametrize(
@@ -260,7 +261,7 @@ def test_a_model_that_does_not_fit_is_refused_with_its_sizes() -> None:
         generate_project(large, board)
     said = str(error.value)
     assert f"does not fit nucleo_g071rb: tables take {large.table_bytes:,} of 131,072 bytes of flash" in said
-    assert f"{context_bytes(large.manifest):,} of 36,864 bytes of RAM" in said
+    assert f"{context_bytes(large, dsp=False):,} of 36,864 bytes of RAM" in said
     lines = re.findall(r"^  (\w+) +([\d,]+) bytes$", said, re.MULTILINE)
     assert {name: int(size.replace(",", "")) for name, size in lines} == {
         name: table.nbytes for name, table in large.tables.items()
@@ -363,8 +364,8 @@ def test_taps_read_by_band(n_neurons: int, tmp_path: Path) -> None:
     compiled([need("gcc"), "-std=c99", *warnings], tmp_path, "-fsyntax-only", "lsm.c")
     compiled([need("arm-none-eabi-gcc"), *ARM["m4"], *warnings, *FREESTANDING], tmp_path, "-fsyntax-only", "lsm.c")
     text = (tmp_path / "lsm.h").read_text(encoding="utf-8")
-    assert f"{context_bytes(model.manifest, kept)} bytes on a 32-bit core" in text
-    assert context_bytes(model.manifest, kept) - context_bytes(model.manifest) == 2 * 12 * 8
+    assert f"{context_bytes(model, dsp=True)} bytes on a 32-bit core" in text
+    assert context_bytes(model, dsp=True) - context_bytes(model, dsp=False) == 2 * 12 * 8
     (tmp_path / "project").mkdir()
     emulator = Emulator(model, compile_firmware(model, M4, tmp_path / "project"), M4)
     assert emulator.selftest() == 1
@@ -392,4 +393,4 @@ def test_taps_read_frame_by_frame_otherwise(changes: dict[str, Any]) -> None:
     assert kept_frames(model, dsp=True) == 0
     library = generate_library(model, dsp=True)
     assert "by_band" not in library["lsm.h"] + library["lsm.c"]
-    assert f"{context_bytes(model.manifest)} bytes on a 32-bit core" in library["lsm.h"]
+    assert f"{context_bytes(model, dsp=False)} bytes on a 32-bit core" in library["lsm.h"]

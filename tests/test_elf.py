@@ -9,7 +9,7 @@ import pytest
 from emulated import M4, change_elf, compile_firmware, compile_with_zig, model_of, second_library
 
 from lsm_edge.errors import BuildError
-from lsm_edge.target.context import context_bytes, context_fields, kept_frames
+from lsm_edge.target.context import context_bytes, context_fields
 from lsm_edge.target.elf import Elf
 
 MODEL = model_of("endpointer")
@@ -34,11 +34,10 @@ def test_layout_of_the_context(which: str, request: pytest.FixtureRequest) -> No
     """Every field is where the declared types say, without padding."""
     struct = Elf(request.getfixturevalue(which)).struct("lsm_t", "lsm.c")
     offset_bytes = 0
-    kept = kept_frames(MODEL, M4.dsp)
-    for field in context_fields(MODEL.manifest, kept):
+    for field in context_fields(MODEL, dsp=M4.dsp):
         assert (struct.fields[field.name].offset, struct.fields[field.name].size) == (offset_bytes, field.n_bytes)
         offset_bytes += field.n_bytes
-    assert struct.size == context_bytes(MODEL.manifest, kept)
+    assert struct.size == context_bytes(MODEL, dsp=M4.dsp)
 
 
 @pytest.mark.parametrize("which", ["gcc_elf", "zig_elf"])
@@ -61,7 +60,7 @@ def test_names_that_two_models_share(gcc_elf: Path) -> None:
     elf, other = Elf(gcc_elf), model_of("counts")
     table = elf.symbol("threshold", "other.c")
     assert elf.read(table.address, table.size) == other["threshold"].tobytes()
-    assert elf.struct("other_t", "other.c").size == context_bytes(other.manifest)
+    assert elf.struct("other_t", "other.c").size == context_bytes(other, dsp=False)
     with pytest.raises(BuildError, match="has 2 symbols threshold"):
         elf.symbol("threshold")
 

@@ -163,7 +163,7 @@ def test_every_type_of_the_context_is_justified(name: str) -> None:
     found = ranges_of(model)
     rest = {"guard", "spikes", "pending", "decision", "previous", "fill", "window", "slot"}
     rest |= {"by_hand", "is_awake", "is_open", "row"}
-    for field in context_fields(model.manifest):
+    for field in context_fields(model, dsp=False):
         if field.name not in rest:
             assert found[JUSTIFIED[field.name]].type == field.type
 

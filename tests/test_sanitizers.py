@@ -92,7 +92,7 @@ def write_fenced_library(name: str, folder: Path) -> None:
     model = sample_model(name)
     files = generate_library(model)
     header, fences = files["lsm.h"], []
-    for field in context_fields(model.manifest):
+    for field in context_fields(model, dsp=False):
         declared = rf"^ *{field.type} +{field.name}(\[.*?\])?;"
         header, n_found = re.subn(declared, rf"\g<0> uint8_t fence_{field.name}[24];", header, flags=re.MULTILINE)
         assert n_found == 1, field

@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 from lsm_edge.config import Config, NoTopology
 from lsm_edge.learn.liquid import Liquid, liquid_for
 from lsm_edge.model import Model
-from lsm_edge.target.context import context_bytes
+from lsm_edge.target.context import context_fields, padded_bytes
 
 MOST_SEGMENTS = 100  # that spikes are counted on
 WORTHWHILE_POINTS = 1.0
+_FIELDS = ("pending", "recurrent", "slot")  # of the context, that no other liquid has
 
 
 @dataclass(frozen=True)
@@ -74,15 +75,14 @@ def weigh(
     n = max(len(with_), 1)
     changed = int(np.count_nonzero(with_ != without))
     added = (int(with_.sum()) - int(without.sum())) / n
-    alone = model.manifest.model_copy(
-        update={"reservoir": model.manifest.reservoir.model_copy(update={"n_synapses": 0, "max_delay_steps": 0})}
-    )
+    fields = context_fields(model, dsp=True)
+    alone = [field for field in fields if field.name not in _FIELDS]
     return Recurrence(
         accuracy_without=float(without.mean()),
         added_points=100 * added,
         chance_points=200 * float(np.sqrt(max(changed - n * added**2, 0.0))) / n,
         table_bytes=sum(t.nbytes for name, t in model.tables.items() if name.startswith(("recurrent_", "delay_"))),
-        context_bytes=context_bytes(model.manifest) - context_bytes(alone),
+        context_bytes=padded_bytes(fields) - padded_bytes(alone),
         synaptic_operations_per_s=round(_deliveries_per_s(model, segments)),
     )
 

@@ -80,8 +80,8 @@ class Training:
 
     @property
     def context_bytes(self) -> int:
-        """RAM that one stream takes on the board."""
-        return context_bytes(self.model.manifest)
+        """RAM that one stream takes on a board with DSP instructions; others may take less."""
+        return context_bytes(self.model, dsp=True)
 
     @property
     def ablations(self) -> dict[str, float]:

@@ -88,7 +88,7 @@ def cost_of(model: Model, signal: Signal, spike_rate: float) -> Cost:
     """The cost of a model; `spike_rate` is in spikes a neuron and step, `signal` what it hears all the time."""
     work = work_per_s(model, signal, spike_rate)
     instructions = sum(INSTRUCTIONS[name] * count for name, count in work.items())
-    tables, ram_bytes = model.table_bytes, context_bytes(model.manifest, kept_frames(model, dsp=True))
+    tables, ram_bytes = model.table_bytes, context_bytes(model, dsp=True)
     return Cost(tables + CODE_BYTES, ram_bytes, instructions, tables)
 
 

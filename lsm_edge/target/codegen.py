@@ -104,7 +104,7 @@ def render_host(model: Model, prefix: str = "lsm") -> str:
 
 
 def _library_values(model: Model, command: str, sources: str, dsp: bool) -> dict[str, Any]:
-    manifest, ranges, kept = model.manifest, ranges_of(model), kept_frames(model, dsp)
+    manifest, ranges, kept = model.manifest, ranges_of(model), kept_frames(model, dsp=dsp)
     tables = _c_tables(model, ranges, dsp)
     return {
         "banner": {
@@ -131,8 +131,8 @@ def _library_values(model: Model, command: str, sources: str, dsp: bool) -> dict
         "digest": model.digest,
         "guard": f"0x{model.digest[:8].upper()}U",
         "kept": kept,
-        "context": context_fields(manifest, kept),
-        "context_bytes": context_bytes(manifest, kept),
+        "context": context_fields(model, dsp=dsp),
+        "context_bytes": context_bytes(model, dsp=dsp),
         "tables": tables,
         "ranges": ranges,
         "bounds": {name: f"{item.kept[0]}, {item.kept[1]}" for name, item in ranges.items()},
@@ -236,7 +236,7 @@ def check_fit(model: Model, board: Board) -> None:
     Raises:
         RangeError: see above.
     """
-    ram_bytes = context_bytes(model.manifest, kept_frames(model, board.dsp))
+    ram_bytes = context_bytes(model, dsp=board.dsp)
     if model.table_bytes <= board.flash.bytes and ram_bytes <= board.ram.bytes:
         return
     sizes = sorted(((table.nbytes, name) for name, table in model.tables.items()), reverse=True)
@@ -282,7 +282,7 @@ def write_files(folder: Path, files: Mapping[str, str]) -> None:
 
 
 def _c_tables(model: Model, ranges: Mapping[str, Range], dsp: bool) -> list[_CTable]:
-    tables, in_blocks, kept = [], dsp and is_in_blocks(model), kept_frames(model, dsp)
+    tables, in_blocks, kept = [], dsp and is_in_blocks(model), kept_frames(model, dsp=dsp)
     for name in table_specs(model.manifest):
         table, meaning = model[name], _MEANING[name]
         if in_blocks and name in _BLOCKS:

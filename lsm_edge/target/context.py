@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -28,8 +29,9 @@ class Field:
         return _BYTES[self.type] * max(self.count, 1)
 
 
-def context_fields(manifest: Manifest, kept: int = 0) -> list[Field]:
-    """Fields in order of falling alignment, so that no padding is needed between them; `kept` as `kept_frames` says."""
+def context_fields(model: Model, *, dsp: bool) -> list[Field]:
+    """In order of falling alignment, so that no padding is needed between them; `dsp`: of a library with twins."""
+    manifest, kept = model.manifest, kept_frames(model, dsp=dsp)
     frontend, reservoir, readout, decision = manifest.frontend, manifest.reservoir, manifest.readout, manifest.decision
     n, words = reservoir.n_neurons, (reservoir.n_neurons + 31) // 32
     history, frames = history_frames(manifest), max_frames(manifest)
@@ -92,7 +94,7 @@ def current_rows(manifest: Manifest) -> int:
     return 4 if manifest.encoder.kind == "current" and manifest.decision.mode == "segment" else 1
 
 
-def kept_frames(model: Model, dsp: bool) -> int:
+def kept_frames(model: Model, *, dsp: bool) -> int:
     """Frames that the encoder's twin keeps of every band beside those of the segment; 0: it is not taken.
 
     It is where each neuron's sum fits the half of a word, and where what it keeps, twice, takes no more room than the
@@ -120,6 +122,11 @@ def max_frames(manifest: Manifest) -> int:
     return manifest.decision.max_frames if manifest.decision.mode == "segment" else 1
 
 
-def context_bytes(manifest: Manifest, kept: int = 0) -> int:
-    """sizeof(lsm_t) where 32-bit integers are aligned to four bytes; without a board it is that without twins."""
-    return (sum(field.n_bytes for field in context_fields(manifest, kept)) + 3) // 4 * 4
+def context_bytes(model: Model, *, dsp: bool) -> int:
+    """sizeof(lsm_t) where 32-bit integers are aligned to four bytes."""
+    return padded_bytes(context_fields(model, dsp=dsp))
+
+
+def padded_bytes(fields: Iterable[Field]) -> int:
+    """Of a structure of these fields."""
+    return (sum(field.n_bytes for field in fields) + 3) // 4 * 4

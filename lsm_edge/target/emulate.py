@@ -20,7 +20,7 @@ from lsm_edge.board import Board
 from lsm_edge.errors import BuildError, MismatchError
 from lsm_edge.golden import TAPS, Taps
 from lsm_edge.model import Model
-from lsm_edge.target.context import context_bytes, context_fields, current_rows, history_frames, kept_frames
+from lsm_edge.target.context import context_bytes, context_fields, current_rows, history_frames
 from lsm_edge.target.elf import Elf, Segment, Symbol
 from lsm_edge.target.native import tap_shapes
 
@@ -72,7 +72,7 @@ class Emulator:
         self._uc = _core(board)
         self._load()
         beyond = _up(max(board.flash.end, board.ram.end), _APART)
-        self._context_bytes = context_bytes(model.manifest, kept_frames(model, board.dsp))
+        self._context_bytes = context_bytes(model, dsp=board.dsp)
         self._return_address = self._provide(beyond + _APART, _PAGE) - _PAGE
         # Both end where their memory ends, but for what aligns the context to eight bytes.
         self.context = self._provide(beyond + 2 * _APART, self._context_bytes) - _up(self._context_bytes, 8)
@@ -209,9 +209,8 @@ class Emulator:
                 "run lsm-edge generate and lsm-edge build again"
             )
         layout = self.elf.struct(f"{self.prefix}_t", self._unit)
-        kept = kept_frames(self.model, self.board.dsp)
-        fields = {field.name: field.n_bytes for field in context_fields(self.model.manifest, kept)}
-        n_bytes = context_bytes(self.model.manifest, kept)
+        fields = {field.name: field.n_bytes for field in context_fields(self.model, dsp=self.board.dsp)}
+        n_bytes = context_bytes(self.model, dsp=self.board.dsp)
         if {name: field.size for name, field in layout.fields.items()} != fields or layout.size != n_bytes:
             raise MismatchError(
                 f"{self.elf.path}: its {self.prefix}_t of {layout.size} bytes is not the {n_bytes} bytes that this "

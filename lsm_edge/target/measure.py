@@ -21,7 +21,7 @@ from lsm_edge.budget import Budget
 from lsm_edge.errors import DataError, RangeError
 from lsm_edge.model import Manifest, Model
 from lsm_edge.target.build import read_sizes
-from lsm_edge.target.context import context_bytes, kept_frames
+from lsm_edge.target.context import context_bytes
 from lsm_edge.target.energy import Energy, Life, battery_life, energy_of
 from lsm_edge.target.meter import PUSH, STAGE_OF, Blocks, Heard, Meter, Tally, merged
 from lsm_edge.target.stack import library_depths
@@ -352,7 +352,7 @@ def _memory(meter: Meter, elf: Path, board: Board, stack_seen_bytes: int) -> Mem
         library_code_bytes=code_bytes,
         rest_of_firmware_bytes=flash_bytes - code_bytes - sum(tables.values()),
         static_ram_bytes=ram_bytes,
-        context_bytes=context_bytes(meter.model.manifest, kept_frames(meter.model, board.dsp)),
+        context_bytes=context_bytes(meter.model, dsp=board.dsp),
         stack_seen_bytes=stack_seen_bytes,
         stack_bound_bytes=deepest.n_bytes,
         stack_path=deepest.path,

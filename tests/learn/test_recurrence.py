@@ -47,7 +47,7 @@ def test_the_price_is_what_tables_and_context_grow_by(sections: dict[str, Any]) 
     alone = wire.draft(without_recurrence(small_config(**{"reservoir": RECURRENT, **sections})), LABELS)
     worth = weigh(model, segments(), NOBODY, NOBODY)
     assert worth.table_bytes == model.table_bytes - alone.table_bytes > 0
-    assert worth.context_bytes == context_bytes(model.manifest) - context_bytes(alone.manifest) > 0
+    assert worth.context_bytes == context_bytes(model, dsp=True) - context_bytes(alone, dsp=True) > 0
 
 
 def test_synaptic_operations_are_spikes_times_their_synapses() -> None:

@@ -9,7 +9,7 @@ import pytest
 from counted import Counted, sound, untrained
 
 from lsm_edge.search.cost import CODE_BYTES, ERROR_BAND, INSTRUCTIONS, Signal, cost_of, work_per_s
-from lsm_edge.target.context import context_bytes, kept_frames
+from lsm_edge.target.context import context_bytes
 
 # None of them is among those that the coefficients were fitted to.
 FRESH = {
@@ -52,7 +52,7 @@ def test_cost_of_a_model() -> None:
     cost = cost_of(model, signal, 0.1)
     assert cost.table_bytes == model.table_bytes
     assert cost.flash_bytes == model.table_bytes + CODE_BYTES
-    assert cost.ram_bytes == context_bytes(model.manifest, kept_frames(model, dsp=True))
+    assert cost.ram_bytes == context_bytes(model, dsp=True)
     assert set(work_per_s(model, signal, 0.1)) == set(INSTRUCTIONS)
     busier = cost_of(model, signal, 0.2)
     assert busier.instructions_per_s > cost.instructions_per_s

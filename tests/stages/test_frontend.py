@@ -121,7 +121,7 @@ def test_samples_are_at_words(recurrent: bool) -> None:
     """Kernels load them two by two."""
     topology = {"kind": "random", "fan_in": 3} if recurrent else {"kind": "none"}
     model = small_model(reservoir={"n_neurons": 21, "topology": topology})
-    fields = context_fields(model.manifest)
+    fields = context_fields(model, dsp=False)
     before = fields[: [field.name for field in fields].index("samples")]
     assert sum(field.n_bytes for field in before) % 4 == 0
 
