@@ -116,8 +116,8 @@ def train(
         f"{len(training.recordings)} recordings, {tested} of them tested, {len(training.recordings.labels)} classes, "
         f"{training.seconds:.1f} s"
     )
-    sizes = f"tables {training.model.table_bytes:,} bytes of flash, context at most {training.context_bytes:,} bytes of RAM"
-    out.print(sizes)
+    ram = f"context at most {training.context_bytes:,} bytes of RAM"
+    out.print(f"tables {training.model.table_bytes:,} bytes of flash, {ram}")
     if training.recurrence is not None:
         out.print(training.recurrence.advice)
     out.print(f"wrote {target} ({training.model.digest[:12]})")
