@@ -55,5 +55,5 @@ $(BRIAN)/ready:
 
 $(PEERS)/ready: pyproject.toml benchmarks/requirements.txt
 	@$(PYTHON) -m venv $(PEERS)
-	@$(PEERS)/bin/python -m pip install -q -r benchmarks/requirements.txt -e .
+	@$(PEERS)/bin/python -m pip install -q -r benchmarks/requirements.txt -e '.[search]'
 	@touch $@

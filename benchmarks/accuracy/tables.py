@@ -117,7 +117,6 @@ def _peers(config: str, *, epochs: int, minutes: float, n_seeds: int, n_slow: in
         Row("perceptron, 128 hidden", "perceptron", config, n_seeds, minutes / 8),
         Row("echo state network, 256", "echo_state", config, n_seeds, minutes / 2),
         Row("MiniRocket, 9,996 features", "minirocket", config, n_seeds, minutes / 2),
-        Row("GRU-64", "gru", config, n_slow, 0.7 * minutes, options={"epochs": epochs}),
         Row("GRU-64, augmented", "gru", config, 1, 1.4 * minutes, SPEED_AND_NOISE, {"epochs": few}),
         Row("DS-CNN-64", "ds_cnn", config, n_slow, minutes, options={"epochs": epochs}),
         Row("DS-CNN-64, augmented", "ds_cnn", config, 1, 2 * minutes, SPEED_AND_NOISE, {"epochs": few}),
