@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import resource
 import subprocess
 import sys
@@ -13,8 +14,8 @@ from pathlib import Path
 
 from benchmarks.performance.cores import CASES, CORES, SCALES, Bench
 from benchmarks.performance.host import race
-from benchmarks.performance.page import Results, Training, page
-from lsm_edge.errors import LsmEdgeError
+from benchmarks.performance.page import Results, Sequences, Training, page
+from lsm_edge.errors import DataError, LsmEdgeError
 from lsm_edge.files import write_atomically
 
 ROOT = Path(__file__).parents[2]
@@ -38,6 +39,7 @@ def main() -> int:
             cores=bench.measure_all(CORES, _say),
             scales=bench.measure_all(SCALES, _say),
             n_cores=os.cpu_count() or 1,
+            sequences=_sequences(ROOT / "docs" / "timing.md"),
         )
         write_atomically(asked.page, page(results).encode())
     except LsmEdgeError as error:
@@ -45,6 +47,14 @@ def main() -> int:
         return error.exit_code
     _say(f"written: {asked.page}")
     return 0
+
+
+def _sequences(page: Path) -> Sequences:
+    """What a test has written there of the model of cycles."""
+    found = re.search(r"^(\d+) sequences: .* (\d+)% at most\.$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    if found is None:
+        raise DataError(f"{page}: says nothing of sequences; `pytest tests/test_timing.py --update-golden` writes it")
+    return Sequences(int(found[1]), int(found[2]))
 
 
 def _train(data: Path) -> Training:
