@@ -142,7 +142,7 @@ TABLES: Final = (
         (
             Row("liquid, at most 32 KiB", "liquid", "fsdd_32k.yaml", 3, 1),
             Row("liquid, at most 12 KiB", "liquid", "fsdd_12k.yaml", 3, 0.5),
-            *_ablations("fsdd_32k.yaml", "liquid, at most 32 KiB", 1, 2),
+            *_ablations("fsdd_32k.yaml", "liquid, at most 32 KiB", 1, 1),
             *_peers("fsdd_32k.yaml", epochs=12, minutes=2.2, n_seeds=1),
         ),
         _contrasts("liquid, at most 32 KiB"),
@@ -240,11 +240,11 @@ TABLES: Final = (
         "fsdd-pairs",
         'Joined recordings of one speaker, 20 classes: "one two" and "two one" are different ones.',
         (
-            Row("256 neurons", "liquid", "live_256.yaml", 2, 1),
-            Row("256 neurons, recurrence off", "liquid", "live_256.yaml", 2, 1, OFF),
+            Row("256 neurons", "liquid", "live_256.yaml", 1, 1),
+            Row("256 neurons, recurrence off", "liquid", "live_256.yaml", 1, 1, OFF),
             Row("256 neurons, recurrence on", "liquid", "live_256.yaml", 1, 1.5, ON),
-            Row("256 neurons without input taps", "liquid", "live_no_taps.yaml", 2, 2),
-            Row("256 neurons without input taps, recurrence off", "liquid", "live_no_taps.yaml", 2, 1, OFF),
+            Row("256 neurons without input taps", "liquid", "live_no_taps.yaml", 1, 2),
+            Row("256 neurons without input taps, recurrence off", "liquid", "live_no_taps.yaml", 1, 1, OFF),
         ),
         (
             Contrast("recurrence", "256 neurons", "256 neurons, recurrence off"),

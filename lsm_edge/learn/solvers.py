@@ -11,7 +11,6 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import cho_factor, cho_solve
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression, RidgeClassifier, SGDClassifier
@@ -98,8 +97,8 @@ def ridge_scores(
 ) -> Floats:
     """Scores (strengths, clips, classes) of `seen` by ridge regression on targets of +1 and -1, a fit a strength.
 
-    `z` (clips, features) is standardised, and `seen` likewise. One product serves all strengths, in the primal or the
-    dual form, whichever is smaller.
+    `z` (clips, features) is standardised, and `seen` likewise. One eigendecomposition serves all strengths, in the
+    primal or the dual form, whichever is smaller.
     """
     weight = compute_sample_weight("balanced" if is_balanced else None, classes)
     targets = 2.0 * (classes[:, None] == np.arange(classes.max() + 1)) - 1
@@ -110,8 +109,6 @@ def ridge_scores(
         product, seen = z @ z.T, seen @ z.T
     else:
         product, known = z.T @ z, z.T @ known
-    scores = []
-    for strength in strengths:
-        factor = cho_factor(product + strength * np.eye(len(product)), overwrite_a=True, check_finite=False)
-        scores.append(seen @ cho_solve(factor, known, check_finite=False) + centre)
-    return np.array(scores)
+    values, vectors = np.linalg.eigh(product)
+    known, seen = vectors.T @ known, seen @ vectors
+    return np.array([seen @ (known / (values + strength)[:, None]) + centre for strength in strengths])

@@ -73,7 +73,7 @@ def test_it_agrees_with_plain_scikit_learn(n_classes: int, weight: Any, solver: 
 @pytest.mark.parametrize("grouped", [False, True])
 @pytest.mark.parametrize("weight", ["none", "balanced"])
 def test_the_ridge_path_is_cross_validation(n_classes: int, grouped: bool, weight: Any) -> None:
-    """One product a fold says of every strength what fitting it anew would."""
+    """One eigendecomposition a fold says of every strength what fitting it anew would."""
     features, classes = blobs(n_classes, n_features=40, noise=150)
     groups = np.arange(len(classes)) // 24 if grouped else None
     folds = fit._folds(classes, groups, 5)
