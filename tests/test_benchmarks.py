@@ -179,7 +179,7 @@ def test_a_result_is_kept_until_what_it_depends_on_changes() -> None:
     liquid = Job(table, table.rows[0], SEEDS[0])
     peer = Job(table, next(row for row in table.rows if row.kind == "ds_cnn"), SEEDS[0])
     other = Row("other", "liquid", table.rows[0].config, changes={"reservoir": {"n_neurons": 7}})
-    as_peer = replace(peer.row, changes={"reservoir": {"n_neurons": 7}})
+    as_peer = replace(peer.row, changes={**peer.row.changes, "reservoir": {"n_neurons": 7}})
     assert Job(table, other, SEEDS[0]).digest != liquid.digest
     assert Job(table, as_peer, SEEDS[0]).digest == peer.digest  # a network does not care for neurons
     assert Job(table, liquid.row, SEEDS[1]).digest != liquid.digest
