@@ -141,6 +141,17 @@ def symbols(nm: str, path: Path) -> tuple[list[str], list[str]]:
 
 
 @pytest.mark.parametrize("core", ARM)
+def test_tables_can_lie_in_ram(core: str, tmp_path: Path) -> None:
+    model = sample_model("endpointer")
+    written(tmp_path, generate_library(model))
+    in_ram = [need("arm-none-eabi-gcc"), *ARM[core], "-std=c99", "-O3", "-DLSM_TABLE=static", *FREESTANDING]
+    compiled(in_ram, tmp_path, "-c", "lsm.c")
+    said = subprocess.run([need("arm-none-eabi-size"), tmp_path / "lsm.o"], check=True, capture_output=True, text=True)
+    n_data_bytes = int(said.stdout.splitlines()[1].split()[1])
+    assert model.table_bytes <= n_data_bytes < model.table_bytes + 64
+
+
+@pytest.mark.parametrize("core", ARM)
 @pytest.mark.parametrize("name", SETTINGS)
 def test_the_context_is_as_large_as_is_said(name: str, core: str, tmp_path: Path) -> None:
     """Every field where it is said to be, without padding but at the end."""
