@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lsm_edge.assets import asset
-from lsm_edge.target.codegen import DSP_KERNELS, KERNELS
+from lsm_edge.target.codegen import DSP_KERNELS, KERNELS, WIDE_KERNELS
 
 
 class Kernels:
@@ -20,7 +20,7 @@ class Kernels:
 
     def __init__(self, compiler: list[str], folder: Path) -> None:
         sources = asset("firmware") / "kernels"
-        names = (*KERNELS, *DSP_KERNELS)
+        names = (*KERNELS, *DSP_KERNELS, *WIDE_KERNELS)
         (folder / "kernels.c").write_text("".join(f'#include "{name}"\n' for name in names), encoding="utf-8")
         flags = ["-std=gnu11", "-O1", "-fPIC", "-shared", "-DLSM_KERNEL=", f"-I{sources}"]
         subprocess.run([*compiler, *flags, "kernels.c", "-o", "kernels.so"], cwd=folder, check=True)

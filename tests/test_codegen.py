@@ -345,7 +345,7 @@ def test_blocks_of_four_are_packed(n_neurons: int, tmp_path: Path) -> None:
     recurrent = {"topology": {"kind": "blocks", "fan_in": 16}, "max_delay_steps": 2}
     model = small_model(reservoir={"n_neurons": n_neurons, **recurrent})
     n_synapses = model.manifest.reservoir.n_synapses
-    twin, plain = (generate_library(model, dsp=dsp) for dsp in (True, False))
+    twin, plain = (generate_library(model, form=form) for form in ("dsp", "portable"))
     assert f"uint16_t recurrent_target[{n_synapses // 4}]" in twin["lsm_tables.h"]
     assert f"uint16_t recurrent_target[{n_synapses}]" in plain["lsm_tables.h"]
     assert "deliver_blocks(lsm->" in twin["lsm.c"]
@@ -370,7 +370,7 @@ def test_taps_read_by_band(n_neurons: int, tmp_path: Path) -> None:
     model = small_model(**{**BY_BAND, "reservoir": {"n_neurons": n_neurons}})
     kept = kept_frames(model, dsp=True)
     assert kept == 12
-    written(tmp_path, generate_library(model, dsp=True))
+    written(tmp_path, generate_library(model, form="dsp"))
     warnings = [*WARNINGS, "-Wsign-conversion", "-Wcast-align", "-Wcast-qual"]
     compiled([need("gcc"), "-std=c99", *warnings], tmp_path, "-fsyntax-only", "lsm.c")
     compiled([need("arm-none-eabi-gcc"), *ARM["m4"], *warnings, *FREESTANDING], tmp_path, "-fsyntax-only", "lsm.c")
@@ -402,6 +402,6 @@ def test_taps_read_by_band(n_neurons: int, tmp_path: Path) -> None:
 def test_taps_read_frame_by_frame_otherwise(changes: dict[str, Any]) -> None:
     model = small_model(**{**BY_BAND, **changes})
     assert kept_frames(model, dsp=True) == 0
-    library = generate_library(model, dsp=True)
+    library = generate_library(model, form="dsp")
     assert "by_band" not in library["lsm.h"] + library["lsm.c"]
     assert f"{context_bytes(model, dsp=False)} bytes on a 32-bit core" in library["lsm.h"]

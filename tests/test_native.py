@@ -179,11 +179,27 @@ def test_what_cannot_be_loaded_is_refused(native: NativeOf) -> None:
         writable.load(small_model(labels=["a", "b", "c"]))
     with pytest.raises(ValueError, match="front end"):
         writable.load(with_tables(model, {"window_q15": 1}))
-    blocks = small_model(reservoir={**RECURRENT, "topology": {"kind": "blocks", "fan_in": 8}})
-    odd = blocks["recurrent_target"].copy()
-    odd[:4] = odd[3::-1]
-    with pytest.raises(ValueError, match="blocks"):
-        Native(blocks, writable=True).load(Model(blocks.manifest, {**blocks.tables, "recurrent_target": odd}))
+    needs = generate_library(model)
+    with pytest.raises(ValueError, match="of its own"):
+        Native(model, library=needs, writable=True).load(model)
+
+
+@pytest.mark.parametrize("changed", ["rows that do not fit", "drive that does not fit", "leaks"])
+def test_tables_that_c_is_written_otherwise_for_are_loaded_too(changed: str, native: NativeOf) -> None:
+    need_host_compiler()
+    model = small_model(reservoir=RECURRENT)
+    weight, target = model["recurrent_weight"].copy(), model["recurrent_target"].copy()
+    weight[:2], target[:2] = 127, target[0]  # the first two synapses are of one source, and now reach one neuron
+    other = {
+        "rows that do not fit": with_tables(model, {"recurrent_weight": weight, "recurrent_target": target}),
+        "drive that does not fit": with_tables(model, {"tap_weight": 127, "recurrent_weight": 127}),
+        "leaks": with_tables(model, {"leak_q15": np.resize([1000, 32000], model["leak_q15"].shape)}),
+    }[changed]
+    frames, writable = golden.hear(model, sound(1, 25)).astype(np.uint8), Native(model, writable=True)
+    for loaded in (other, model, other):
+        writable.load(loaded)
+        assert np.array_equal(writable.stir([frames]).features, native(loaded).stir([frames]).features)
+        assert differences(loaded, writable, sound(1, 25)) == []
 
 
 # Compiling.

@@ -16,7 +16,8 @@ from needs import missing, need
 from sample_models import SETTINGS, sample_model
 
 from lsm_edge.assets import asset
-from lsm_edge.target.codegen import generate_library
+from lsm_edge.ranges import ranges_of
+from lsm_edge.target.codegen import Form, choices_of, generate_library, render_host
 from lsm_edge.target.context import context_fields
 
 HERE = Path(__file__).parent / "c"
@@ -43,6 +44,20 @@ def test_the_library_does_nothing_undefined(compiler: str, name: str, tmp_path: 
     write_fenced_library(name, tmp_path)
     flags = [f"-DIS_LIVE={int(name.startswith('live'))}", *CHECK_BOUNDS]
     program = compiled(compiler, tmp_path, flags, "lsm.c", HERE / "library.c")
+    for seed in SEEDS:
+        assert run(program, seed) == ""
+
+
+@both
+@pytest.mark.parametrize("vectors", [[], ["-march=native"]], ids=["narrow", "native"])
+@pytest.mark.parametrize("name", SETTINGS)
+def test_the_library_for_this_machine_does_nothing_undefined(
+    compiler: str, vectors: list[str], name: str, tmp_path: Path
+) -> None:
+    write_fenced_library(name, tmp_path, "wide")
+    rows = choices_of(sample_model(name), ranges_of(sample_model(name)), "wide")["rows"]
+    (tmp_path / "host.c").write_text(render_host(sample_model(name), rows=rows), encoding="utf-8")
+    program = compiled(compiler, tmp_path, [*vectors, "-std=gnu11", *CHECK_BOUNDS], HERE / "wide.c")
     for seed in SEEDS:
         assert run(program, seed) == ""
 
@@ -87,10 +102,10 @@ def test_one_element_too_far_is_found(right: str, wrong: str, tmp_path: Path) ->
     assert "use-after-poison" in found or "overflow" in found or "out of bounds" in found
 
 
-def write_fenced_library(name: str, folder: Path) -> None:
-    """The library, with 24 bytes between the fields of its context that library.c forbids to touch."""
+def write_fenced_library(name: str, folder: Path, form: Form = "portable") -> None:
+    """The library, with 24 bytes between the fields of its context that library.c and wide.c forbid to touch."""
     model = sample_model(name)
-    files = generate_library(model)
+    files = generate_library(model, form=form)
     header, fences = files["lsm.h"], []
     for field in context_fields(model, dsp=False):
         declared = rf"^ *{field.type} +{field.name}(\[.*?\])?;"

@@ -18,7 +18,7 @@ from lsm_edge.errors import BuildError
 from lsm_edge.target.native import Native
 
 ROUNDS, REPEATS = 5, 4
-RUNS = 8  # of ours, one after the other, take about as long as one of Brian2's
+RUNS = 12  # of ours, one after the other, take about as long as one of Brian2's
 
 
 @dataclass(frozen=True)

@@ -189,7 +189,9 @@ def _host(results: Results) -> str:
         "The same network for both simulators, one core, in turns: 256 neurons, fan-in 16, 32 input lines, steps of a "
         "millisecond, refractory for two. Brian2 computes in floating point what we compute in integers. *Random*: "
         "each synapse is drawn by itself; *blocks*: a source reaches four neurons in a row, each through a weight of "
-        "its own.\n\n"
+        "its own. This is how training and evaluation run liquids: kernels for vectors of 16-bit lanes "
+        "(`firmware/kernels/*_wide.h`), twins of those for boards, held to the same integers by the same tests. Where "
+        "there are few neurons they add a spike's whole row of weights, most of them 0.\n\n"
         + markdown([["simulator", "times real time", "mean rate", "synaptic events/s"], *rows])
         + f"\nHow many times as fast as Brian2: {', '.join(ratios)}.\n\n"
         + f"Training on FSDD, leave one speaker out (`benchmarks/accuracy/fsdd_12k.yaml`: 3,000 recordings, six models "

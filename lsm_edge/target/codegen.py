@@ -14,7 +14,7 @@ import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import jinja2
 import numpy as np
@@ -43,6 +43,11 @@ KERNELS: Final = (
     "fixed.h", "frontend.h", "encoder.h", "reservoir.h", "readout.h", "decision.h", "selftest.h", "bounds.h",
 )  # fmt: skip
 DSP_KERNELS: Final = ("dsp.h", "frontend_dsp.h", "encoder_dsp.h", "reservoir_dsp.h", "readout_dsp.h")
+WIDE_KERNELS: Final = ("lanes.h", "encoder_wide.h", "reservoir_wide.h")
+# Which kernels are twins: none, those for cores with DSP instructions, those for machines with vectors.
+Form = Literal["portable", "dsp", "wide"]
+FORMS: Final[Mapping[Form, tuple[str, ...]]] = {"portable": (), "dsp": DSP_KERNELS, "wide": WIDE_KERNELS}
+_MOST_ROW_BYTES: Final = 1 << 20  # beyond, rows no longer stay near a processor
 _LIBRARY: Final = ("lsm.h.j2", "lsm.c.j2", "lsm_tables.h.j2")
 _C_TYPES: Final = {
     f"<{sign}{n_bytes}": f"{'u' if sign == 'u' else ''}int{8 * n_bytes}_t" for sign in "iu" for n_bytes in (1, 2, 4)
@@ -68,12 +73,13 @@ class _CTable:
 
 
 def generate_library(
-    model: Model, *, command: str = "lsm-edge generate", prefix: str = "lsm", dsp: bool = False
+    model: Model, *, command: str = "lsm-edge generate", prefix: str = "lsm", form: Form = "portable"
 ) -> dict[str, str]:
     """The generated library: `lsm.h`, `lsm.c`, `lsm_tables.h`, the kernels.
 
-    With `dsp` some kernels are twins for cores with the DSP extension: the same integers, on any machine. `prefix`
-    renames everything that is exported, and the files, so that two models fit in one firmware.
+    In the form `dsp` some kernels are twins for cores with the DSP extension, in the form `wide` others for this
+    machine, where `lsm_edge.target.native` takes them: the same integers, on any machine. `prefix` renames everything
+    that is exported, and the files, so that two models fit in one firmware.
 
     Raises:
         RangeError: an accumulator could overflow.
@@ -81,10 +87,10 @@ def generate_library(
     """
     if not _PREFIX.fullmatch(prefix):
         raise ConfigError(f"--prefix {prefix!r}: must be a lower-case C identifier of at most 16 characters")
-    folder, names = asset("firmware") / "kernels", (*KERNELS, *DSP_KERNELS * dsp)
+    folder, names = asset("firmware") / "kernels", (*KERNELS, *FORMS[form])
     kernels = {name: (folder / name).read_text(encoding="utf-8") for name in names}
     templates = _environment()
-    values = _library_values(model, command, sources_digest(kernels), dsp)
+    values = _library_values(model, command, sources_digest(kernels), form)
     rendered = {name.removesuffix(".j2"): templates.get_template(name).render(values) for name in _LIBRARY}
     files = {**rendered, **kernels}
     sources = [(asset("templates") / name).read_text(encoding="utf-8") for name in _LIBRARY]
@@ -96,14 +102,18 @@ def generate_library(
     return {_renamed(name, prefix): _renamed(text, prefix) for name, text in files.items()}
 
 
-def render_host(model: Model, prefix: str = "lsm") -> str:
-    """`host.c`: the library with a window into it, for this machine only (see `lsm_edge.target.native`)."""
+def render_host(model: Model, prefix: str = "lsm", *, rows: bool = False) -> str:
+    """`host.c`: the library with a window into it, for this machine only (see `lsm_edge.target.native`).
+
+    `rows`: its synapses come as rows, which are laid out first.
+    """
     manifest = model.manifest
-    values = {"e": manifest.encoder, "segment": manifest.decision.mode == "segment"}
+    values = {"e": manifest.encoder, "segment": manifest.decision.mode == "segment", "rows": rows}
     return _renamed(_environment().get_template("host.c.j2").render(values), prefix)
 
 
-def _library_values(model: Model, command: str, sources: str, dsp: bool) -> dict[str, Any]:
+def _library_values(model: Model, command: str, sources: str, form: Form) -> dict[str, Any]:
+    dsp = form == "dsp"
     manifest, ranges, kept = model.manifest, ranges_of(model), kept_frames(model, dsp=dsp)
     tables = _c_tables(model, ranges, dsp)
     return {
@@ -120,9 +130,9 @@ def _library_values(model: Model, command: str, sources: str, dsp: bool) -> dict
         "o": manifest.readout,
         "d": manifest.decision,
         "segment": manifest.decision.mode == "segment",
-        "dsp": dsp,
+        "form": form,
         "twin": "_dsp" if dsp else "",
-        "twins": _twins(model, ranges, dsp),
+        "chosen": choices_of(model, ranges, form),
         "rows": current_rows(manifest),
         "history_frames": history_frames(manifest),
         "max_frames": max_frames(manifest),
@@ -140,23 +150,46 @@ def _library_values(model: Model, command: str, sources: str, dsp: bool) -> dict
     }
 
 
-def _twins(model: Model, ranges: Mapping[str, Range], dsp: bool) -> dict[str, Any]:
-    """What is chosen for a twin because of what the tables hold: further arguments, as they are written in C."""
-    if not dsp:
-        plain = {"deliver": "deliver_spikes", "arrive": f", {is_in_blocks(model):d}", "fire": ""}
-        return {**plain, "aligned": False, "points": False}
+def choices_of(model: Model, ranges: Mapping[str, Range], form: Form) -> dict[str, Any]:
+    """Which kernels are called, and with which constants, because of what the tables hold: as they are written in C."""
+    in_blocks = is_in_blocks(model)
+    plain: dict[str, Any] = {"deliver": "deliver_spikes", "arrive": f", {in_blocks:d}", "fire": "", "fire_twin": ""}
+    plain |= {"aligned": False, "points": False, "rows": False}
+    if form == "portable":
+        return plain
     leaks, drive = np.unique(model["leak_q15"]).tolist(), ranges["reservoir.drive"]
     shifts = (shift for shift in range(1, 6) if leaks == [32768 - (32768 >> shift)])  # beyond, a product is as good
     is_wide = drive.low < INT16_MIN or drive.high > INT16_MAX
+    fire = f", {next(shifts, 0)}U, {is_wide:d}"
+    if form == "wide":
+        return {**plain, "fire": fire, "fire_twin": "_wide", "rows": _has_rows(model)}
     is_aligned = model.manifest.reservoir.n_neurons % 2 == 0
-    in_blocks = is_in_blocks(model)
     return {
         "deliver": "deliver_blocks" if in_blocks else "deliver_spikes_dsp",
         "arrive": f", {_blocks_a_row(model)}U, {is_aligned:d}" if in_blocks else f", {is_aligned:d}",
-        "fire": f", {next(shifts, 0)}U, {is_wide:d}, {is_aligned:d}",
+        "fire": f"{fire}, {is_aligned:d}",
+        "fire_twin": "_dsp",
         "aligned": is_aligned,
         "points": _points_fit_halves(ranges),
+        "rows": False,
     }
+
+
+def _has_rows(model: Model) -> bool:
+    """Whether there are synapses that may come as rows: a byte for every neuron that a source or a line could reach."""
+    n = model.manifest.reservoir.n_neurons
+    kinds = [kind for kind in ("recurrent", "input") if f"{kind}_start" in model.tables]
+    few = all((len(model[f"{kind}_start"]) - 1) * n <= _MOST_ROW_BYTES for kind in kinds)
+    return bool(kinds) and few and all(_adds_fit_int8(model, kind) for kind in kinds)
+
+
+def _adds_fit_int8(model: Model, kind: str) -> bool:
+    """Whether what a source adds to a neuron does, through all synapses between them."""
+    start, n = model[f"{kind}_start"].astype(np.int64), model.manifest.reservoir.n_neurons
+    source = np.repeat(np.arange(len(start) - 1), np.diff(start))
+    sums = np.zeros((len(start) - 1) * n, np.int64)
+    np.add.at(sums, source * n + model[f"{kind}_target"], model[f"{kind}_weight"])
+    return bool(np.abs(sums).max(initial=0) <= np.iinfo(np.int8).max)
 
 
 def is_in_blocks(model: Model) -> bool:
@@ -207,7 +240,7 @@ def generate_project(
         RangeError: the model does not fit the board; the message lists what takes the room.
     """
     check_fit(model, board)
-    library = generate_library(model, command=command, prefix=prefix, dsp=board.dsp)
+    library = generate_library(model, command=command, prefix=prefix, form="dsp" if board.dsp else "portable")
     templates = _environment()
     values = {
         "board": board,

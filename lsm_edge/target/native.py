@@ -30,14 +30,17 @@ from lsm_edge.errors import BuildError
 from lsm_edge.files import cache_folder
 from lsm_edge.golden import TAPS, Taps
 from lsm_edge.model import Model
-from lsm_edge.target.codegen import generate_library, is_in_blocks, render_host
+from lsm_edge.ranges import ranges_of
+from lsm_edge.target.codegen import Form, choices_of, generate_library, render_host
 
 FLAGS: Final = ("-std=gnu11", "-O3", "-fPIC", "-shared", "-fno-semantic-interposition", "-finstrument-functions")
 _KERNEL: Final = "static inline __attribute__((no_instrument_function))"
+FORM: Final[Form] = "wide"  # the fastest here, unless a library is given
 FRONTEND_TABLES: Final = ("window_q15", "twiddle_q15", "mel_start", "mel_end", "mel_weight_q8")
 
 _CDEF: Final = """
 typedef struct { uint8_t *data; size_t used; size_t size; } tap_t;
+void host_prepare(void);
 uint64_t host_context_bytes(void);
 void host_hear(const int16_t *samples, uint64_t n_samples, uint8_t *frames);
 int32_t host_stir(const uint8_t *frames, uint64_t n_frames, uint8_t *features, int32_t *scores, uint32_t *totals);
@@ -76,9 +79,12 @@ def compiler_name() -> str:
 
 
 class Native:
-    """A model's generated library, loaded into this process; `library` is one that was generated before, with `prefix`.
+    """A model's generated library, loaded into this process.
 
-    With `writable` tables, `load` exchanges a model of the same manifest for another without compiling again.
+    It has the form that is fastest here; or `library`, one that was generated before with `prefix`, is compiled as it
+    ships.
+
+    With `writable` tables, `load` exchanges a model of the same manifest for another, mostly without compiling again.
     `compiler` is a command other than `host_compiler()`; `flags` come after `FLAGS` and win over them. With `asserts`,
     an integer that leaves the bounds which the generator has proven for it aborts the process.
 
@@ -97,25 +103,29 @@ class Native:
         flags: Sequence[str] = (),
         asserts: bool = False,
     ) -> None:
-        self.model = model
-        self._in_blocks = is_in_blocks(model)
-        files = {**(library or generate_library(model, prefix=prefix)), "host.c": render_host(model, prefix)}
-        self._ffi = cffi.FFI()
-        self._ffi.cdef(_CDEF)
-        if writable:
-            own = self._own(model).items()
-            self._ffi.cdef("".join(f"extern {_c_type(table)} {name}[{table.size}];\n" for name, table in own))
+        self._given, self._prefix, self._writable = library, prefix, writable
         macros = prefix.upper()
         defines = [f"-D{macros}_KERNEL={_KERNEL}", *([f"-D{macros}_TABLE="] if writable else [])]
         if asserts:
             defines.append(f"-D{macros}_ASSERT(condition)=((condition) ? (void)0 : __builtin_abort())")
-        compiled = _compiled(files, [*FLAGS, *flags, *defines], compiler or host_compiler())
-        self._library = _private(self._ffi, compiled) if writable else self._ffi.dlopen(str(compiled))
+        self._flags, self._compiler = [*FLAGS, *flags, *defines], compiler or host_compiler()
+        self._compile(model)
+
+    def _compile(self, model: Model) -> None:
+        self.model, self._choices = model, choices_of(model, ranges_of(model), FORM)
+        files = dict(self._given or generate_library(model, prefix=self._prefix, form=FORM))
+        files["host.c"] = render_host(model, self._prefix, rows=self._given is None and self._choices["rows"])
+        self._ffi = cffi.FFI()
+        self._ffi.cdef(_CDEF)
+        own = self._own(model).items() if self._writable else ()
+        self._ffi.cdef("".join(f"extern {_c_type(table)} {name}[{table.size}];\n" for name, table in own))
+        compiled = _compiled(files, self._flags, self._compiler)
+        self._library = _private(self._ffi, compiled) if self._writable else self._ffi.dlopen(str(compiled))
         self._tables: dict[str, NDArray[Any]] = {}
-        if writable:
-            for name, table in own:
-                memory = self._ffi.buffer(getattr(self._library, name))
-                self._tables[name] = np.frombuffer(memory, table.dtype).reshape(table.shape)
+        for name, table in own:
+            memory = self._ffi.buffer(getattr(self._library, name))
+            self._tables[name] = np.frombuffer(memory, table.dtype).reshape(table.shape)
+        self._library.host_prepare()
 
     @staticmethod
     def _own(model: Model) -> dict[str, NDArray[Any]]:
@@ -128,20 +138,21 @@ class Native:
         return int(self._library.host_context_bytes())
 
     def load(self, model: Model) -> None:
-        """Write another model's tables over the present ones.
+        """Write another model's tables over the present ones; compile again if C would be written otherwise for them.
 
         Raises:
-            ValueError: the library was not built with writable tables, or the manifests, front ends or kinds of wiring
-                differ.
+            ValueError: the library was not built with writable tables, or the manifests or front ends differ.
         """
-        if not self._tables or model.manifest != self.model.manifest:
-            raise ValueError("only a library with writable tables takes another model, and only of the same manifest")
+        if not self._tables or self._given is not None or model.manifest != self.model.manifest:
+            raise ValueError("only a library of its own with writable tables takes another model, of the same manifest")
         if any(not np.array_equal(model[name], self.model[name]) for name in FRONTEND_TABLES):
             raise ValueError("only a model with the same front end can be loaded; its tables are not exchanged")
-        if self._in_blocks and not is_in_blocks(model):
-            raise ValueError("only a model whose recurrent synapses come in blocks can be loaded, as they did")
+        if choices_of(model, ranges_of(model), FORM) != self._choices:
+            self._compile(model)
+            return
         for name, table in self._own(model).items():
             self._tables[name][...] = table
+        self._library.host_prepare()
         self.model = model
 
     def hear(self, clips: Sequence[NDArray[np.int16]], progress: Progress | None = None) -> list[NDArray[np.uint8]]:

@@ -21,7 +21,7 @@ from lsm_edge.errors import BuildError, DataError, MismatchError
 from lsm_edge.files import write_atomically
 from lsm_edge.golden import TAPS, Taps, run_clips
 from lsm_edge.model import Model
-from lsm_edge.target.codegen import generate_library
+from lsm_edge.target.codegen import Form, generate_library
 from lsm_edge.target.emulate import Emulator
 from lsm_edge.target.native import Native, compiler_name, tap_shapes
 
@@ -230,7 +230,8 @@ def read_library(project: Path, prefix: str = "lsm") -> dict[str, str]:
 def altered_files(model: Model, library: Mapping[str, str], prefix: str = "lsm") -> tuple[str, ...]:
     """Names of the files that are not what this lsm-edge generates for `model`; whatever the command in the banner."""
     command = _COMMAND.search(library.get(f"{prefix}.c", ""))
-    fresh = generate_library(model, command=command[1] if command else "", prefix=prefix, dsp="dsp.h" in library)
+    form: Form = "dsp" if "dsp.h" in library else "portable"
+    fresh = generate_library(model, command=command[1] if command else "", prefix=prefix, form=form)
     return tuple(sorted(name for name in {*fresh, *library} if fresh.get(name) != library.get(name)))
 
 

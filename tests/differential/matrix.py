@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 import math
+import platform
 import shutil
 import subprocess
 import sys
@@ -19,7 +20,7 @@ from typing import Any, Final
 from lsm_edge.board import Board, load_board
 from lsm_edge.errors import BuildError
 from lsm_edge.model import Model
-from lsm_edge.target.codegen import generate_project, write_files
+from lsm_edge.target.codegen import Form, generate_project, write_files
 from lsm_edge.target.emulate import Emulator
 from lsm_edge.target.native import Native
 
@@ -55,7 +56,7 @@ _FIRMWARE_SOURCES: Final = ("lib/lsm/lsm.c", "src/main.c", "src/startup.c", "src
 
 
 class Project:
-    """A model's generated project, written out once for all cells with `twins` for DSP instructions, or without.
+    """A model's generated project, written out once for all cells of a form: portable, or with twins for DSP.
 
     Raises:
         RangeError: the model is one that is never generated.
@@ -63,18 +64,18 @@ class Project:
 
     def __init__(self, model: Model, folder: Path) -> None:
         self.model, self._folder = model, folder
-        self._files = {twins: generate_project(model, board_of("cortex-m4", twins)) for twins in (False, True)}
+        self._files = {form: generate_project(model, board_of("cortex-m4", form)) for form in ("portable", "dsp")}
 
-    def library(self, twins: bool) -> dict[str, str]:
-        """The generated library."""
-        inside = "lib/lsm/"
-        return {name.removeprefix(inside): text for name, text in self._files[twins].items() if name.startswith(inside)}
+    def library(self, form: Form) -> dict[str, str] | None:
+        """The generated library; of the form for this machine there is none that ships."""
+        inside, files = "lib/lsm/", self._files.get(form)
+        return files and {name.removeprefix(inside): text for name, text in files.items() if name.startswith(inside)}
 
-    def folder(self, twins: bool) -> Path:
+    def folder(self, form: Form) -> Path:
         """Where the project is; the cores' boards differ in compiler flags only."""
-        folder = self._folder / ("twins" if twins else "plain")
+        folder = self._folder / form
         if not folder.exists():
-            write_files(folder, self._files[twins])
+            write_files(folder, self._files[form])
         return folder
 
 
@@ -85,10 +86,11 @@ class Cell:
     compiler: str
     flags: tuple[str, ...]
     core: str = ""
-    twins: bool = False
+    form: Form = "portable"
 
     def __str__(self) -> str:
-        return f"{self.core or 'host'} {self.compiler} {' '.join(self.flags)}{' with twins' if self.twins else ''}"
+        flags = " ".join(self.flags)
+        return f"{self.core or 'host'} {self.compiler} {flags}{'' if self.form == 'portable' else f', {self.form}'}"
 
     @property
     def missing_tool(self) -> str:
@@ -107,13 +109,13 @@ class Cell:
         if self.missing_tool:
             raise BuildError(f"{self}: {self.missing_tool} is not installed")
         if self.core:
-            return Emulator(project.model, self._firmware(project), board_of(self.core, self.twins))
+            return Emulator(project.model, self._firmware(project), board_of(self.core, self.form))
         compiler = HOST_COMPILERS[self.compiler]
-        return Native(project.model, library=project.library(self.twins), compiler=compiler, flags=self.flags)
+        return Native(project.model, library=project.library(self.form), compiler=compiler, flags=self.flags)
 
     def _firmware(self, project: Project) -> Path:
         """The very project that would be flashed, compiled and linked in one go, without PlatformIO."""
-        folder = project.folder(self.twins)
+        folder = project.folder(self.form)
         elf = folder / "firmware.elf"
         cpu = self.core.replace("-", "_") if self.compiler == "zig" else self.core
         command = [*CORE_COMPILERS[self.compiler], f"-mcpu={cpu}", *_FIRMWARE_FLAGS, *self.flags, *_FIRMWARE_SOURCES]
@@ -127,20 +129,26 @@ class Cell:
 # Undefined behaviour ends the process at once: it is seen whatever it would have computed. (So does zig's -O0.)
 _TRAPPING: Final = ("-O1", "-fsanitize=undefined", "-fsanitize-trap=all")
 
-# Twins run on this machine too, instruction by instruction; on the M4 both forms do.
+# Vectors of every width that lanes.h knows, whatever this machine's own is.
+_VECTORS: Final = ("x86-64-v2", "x86-64-v3") if platform.machine() in ("x86_64", "AMD64") else ()
+
+# Twins for DSP run on this machine too, instruction by instruction; on the M4 both forms do.
 HOSTS: Final = (
     *(Cell(compiler, (level,)) for compiler in HOST_COMPILERS for level in LEVELS[compiler]),
     Cell("clang", _TRAPPING),
-    Cell("gcc", ("-O2",), twins=True),
-    Cell("clang", _TRAPPING, twins=True),
+    Cell("gcc", ("-O2",), form="dsp"),
+    Cell("clang", _TRAPPING, form="dsp"),
+    *(Cell(compiler, ("-O3",), form="wide") for compiler in ("gcc", "clang")),
+    *(Cell("gcc", ("-O3", f"-march={vectors}"), form="wide") for vectors in _VECTORS),
+    Cell("clang", _TRAPPING, form="wide"),
 )
 EMULATED: Final = tuple(
-    Cell(compiler, (level,), core, twins)
+    Cell(compiler, (level,), core, form)
     for compiler in CORE_COMPILERS
     for level in LEVELS[compiler]
     for core in CORES
-    for twins in (False, True)
-    if twins == (core not in WITHOUT_DSP) or core == "cortex-m4"
+    for form in ("portable", "dsp")
+    if (form == "dsp") == (core not in WITHOUT_DSP) or core == "cortex-m4"
 )
 
 
@@ -151,10 +159,10 @@ def cells_of(i: int) -> tuple[Cell, Cell]:
 
 
 @lru_cache
-def board_of(core: str, twins: bool = False) -> Board:
-    """A board that no one sells: the core, with room for any model; `twins`: it is told to have DSP instructions."""
+def board_of(core: str, form: Form = "portable") -> Board:
+    """A board that no one sells: the core, with room for any model, and DSP instructions if the form needs them."""
     facts: dict[str, Any] = load_board("nucleo_f446re").model_dump()
-    facts |= {"id": core.replace("-", "_"), "core": core, "dsp": twins}
+    facts |= {"id": core.replace("-", "_"), "core": core, "dsp": form == "dsp"}
     facts["multiply_cycles"] = 1 if core.startswith("cortex-m0") else None
     facts |= {"compile_flags": [f"-mcpu={core}", "-mthumb"], "emulator": {"cpu": CORES[core]}}
     facts["flash"]["bytes"], facts["ram"]["bytes"] = 1 << 21, 1 << 20

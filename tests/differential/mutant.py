@@ -14,7 +14,8 @@ from differential.mutations import LARGEST, SEEDS
 
 CELLS = {
     "host": [cell for cell in HOSTS if str(cell) == "host gcc -O0"],
-    "twins": [cell for cell in HOSTS if str(cell) == "host gcc -O2 with twins"],
+    "twins": [cell for cell in HOSTS if str(cell) == "host gcc -O2, dsp"],
+    "wide": [cell for cell in HOSTS if str(cell) == "host gcc -O3, wide"],
     "core": [cell for cell in EMULATED if str(cell) == "cortex-m4 gcc -O2"],
 }
 

@@ -39,6 +39,8 @@ _ENCODER_DSP: Final = "firmware/kernels/encoder_dsp.h"
 _FRONTEND_DSP: Final = "firmware/kernels/frontend_dsp.h"
 _RESERVOIR_DSP: Final = "firmware/kernels/reservoir_dsp.h"
 _READOUT_DSP: Final = "firmware/kernels/readout_dsp.h"
+_ENCODER_WIDE: Final = "firmware/kernels/encoder_wide.h"
+_RESERVOIR_WIDE: Final = "firmware/kernels/reservoir_wide.h"
 _LIBRARY: Final = "templates/lsm.c.j2"
 
 MUTATIONS: Final = (
@@ -609,5 +611,54 @@ MUTATIONS: Final = (
         "load_word(&weight[n])",
         "readout.scores",
         "twins",
+    ),
+    # Twins for the machine that trains.
+    Mutation(
+        "wide: leak by shift never ends above zero",
+        _RESERVOIR_WIDE,
+        "subtract_lanes(has_rest, is_negative)",
+        "subtract_lanes((lanes_t){ 0 }, is_negative)",
+        "reservoir.v",
+        "wide",
+    ),
+    Mutation(
+        "wide: leak never ends below zero",
+        _RESERVOIR_WIDE,
+        "subtract_lanes(__builtin_convertvector(product >> 15, lanes_t), v >> 15)",
+        "__builtin_convertvector(product >> 15, lanes_t)",
+        "reservoir.v",
+        "wide",
+    ),
+    Mutation(
+        "wide: fires while it rests",
+        _RESERVOIR_WIDE,
+        "fired = unless_counting(fired, rest);",
+        "(void)0;",
+        "reservoir.v",
+        "wide",
+    ),
+    Mutation(
+        "wide: many spikes in a word are not listed",
+        _RESERVOIR_WIDE,
+        "for (; i < count; i++) {",
+        "for (; i + 1U < count; i++) {",
+        "reservoir.v",
+        "wide",
+    ),
+    Mutation(
+        "wide: down lines for up lines",
+        _ENCODER_WIDE,
+        "lines[1] |= is_down << i;",
+        "lines[0] |= is_down << i;",
+        "encoder.current",
+        "wide",
+    ),
+    Mutation(
+        "wide: a neuron beside the last vector is not scaled",
+        _ENCODER_WIDE,
+        "current[i] = saturate_int16((int32_t)current[i] * ((int32_t)1 << shift));",
+        "current[i] = saturate_int16((int32_t)current[i]);",
+        "encoder.current",
+        "wide",
     ),
 )

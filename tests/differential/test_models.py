@@ -122,9 +122,9 @@ def test_every_core_with_twins_takes_that_of_the_encoder_and_passes_it_over() ->
         for pair, cells in enumerate(PAIRS)
         for cell in cells
         for seed in range(pair, MODELS_PER_PAIR * len(PAIRS), len(PAIRS))
-        if cell.twins
+        if cell.form == "dsp"
     }
-    cores = {cell.core for cell in (*HOSTS, *EMULATED) if cell.twins}
+    cores = {cell.core for cell in (*HOSTS, *EMULATED) if cell.form == "dsp"}
     assert met == {(core, taken) for core in cores for taken in (False, True)}
 
 

@@ -196,13 +196,33 @@ def test_delta_saturates() -> None:
 @given(frames=FRAMES)
 def test_delta_in_c(kernels: Kernels, delta: int, shift: int, frames: Ints) -> None:
     model = delta_model(delta, shift)
-    reference, c_reference, got = np.zeros((1, 8), np.int64), np.zeros(8, np.uint8), np.zeros(20, np.int16)
-    synapses = (model["input_start"], model["input_target"], model["input_weight"])
-    for frame in frames.repeat(3, axis=0):
-        want, reference = encoder.encode_delta(model, frame[None], reference)
-        kernels.encode_delta(got, c_reference, frame.astype(np.uint8), *synapses, 8, 20, delta, shift)
+    assert_same_deltas(kernels, model, frames)
+
+
+@pytest.mark.parametrize("n_bands", [8, 15, 16, 17, 32])
+@pytest.mark.parametrize("seed", range(3))
+def test_delta_of_any_number_of_bands_in_c(kernels: Kernels, n_bands: int, seed: int) -> None:
+    """Steps of every size, both ways, to both ends."""
+    rng = np.random.default_rng(seed)
+    frames = rng.integers(0, 256, (30, n_bands)) * rng.integers(0, 2, (30, 1))
+    assert_same_deltas(kernels, delta_model(int(rng.integers(1, 128)), 3, n_bands), frames)
+
+
+def assert_same_deltas(kernels: Kernels, model: Model, frames: Ints) -> None:
+    """The golden model, the portable kernel, and the twin with its rows: 32 of up lines, then those of down lines."""
+    n_bands, settings_ = frames.shape[1], (model.manifest.encoder.delta, model.manifest.encoder.shift)
+    reference, got = np.zeros((1, n_bands), np.int64), np.zeros((2, 20), np.int16)
+    kept, frame_bytes = np.zeros((2, n_bands), np.uint8), frames.astype(np.uint8)
+    start, *synapses = (model[f"input_{name}"] for name in ("start", "target", "weight"))
+    rows = np.zeros((64, 20), np.int8)
+    for line in range(2 * n_bands):
+        kernels.spread_row(rows[line // 2 + 32 * (line % 2)], *synapses, start[line], start[line + 1], 20)
+    for frame in frame_bytes.repeat(3, axis=0):
+        want, reference = encoder.encode_delta(model, frame[None].astype(np.int64), reference)
+        kernels.encode_delta(got[0], kept[0], frame, start, *synapses, n_bands, 20, *settings_)
+        kernels.encode_delta_wide(got[1], kept[1], frame, rows, n_bands, 20, *settings_)
         assert (got == want[0]).all()
-        assert (c_reference == reference[0]).all()
+        assert (kept == reference[0]).all()
 
 
 def test_rows_become_a_matrix() -> None:

@@ -131,7 +131,7 @@ def test_points_that_do_not_fit_halves_have_no_twin() -> None:
     model = MODELS[128]
     longer = with_tables(model, {"twiddle_q15": 32767, "window_q15": 20000})
     assert ranges_of(longer)["frontend.twiddled"].high >> 15 > 2**15
-    usual, unusual = (generate_library(model, dsp=True)["lsm.c"] for model in (model, longer))
+    usual, unusual = (generate_library(model, form="dsp")["lsm.c"] for model in (model, longer))
     for kernel in ("transform", "bin_power"):
         assert f"{kernel}_dsp(" in usual
         assert f"{kernel}_dsp(" not in unusual

@@ -13,8 +13,10 @@ from models import RECURRENT, small_model
 from numpy.typing import ArrayLike, NDArray
 
 from lsm_edge.model import Model
+from lsm_edge.ranges import ranges_of
 from lsm_edge.stages import reservoir
 from lsm_edge.stages.reservoir import Liquid
+from lsm_edge.target.codegen import choices_of
 
 SEVEN_EIGHTHS = 28672
 
@@ -182,6 +184,7 @@ class Step:
 
     def __init__(self, kernels: Kernels, model: Model, twin: str, is_wide: bool = True) -> None:
         self.kernels, self.model, self.twin, self.is_wide = kernels, model, twin, is_wide
+        self.in_rows = twin == "_wide" and choices_of(model, ranges_of(model), "wide")["rows"]
         settings = model.manifest.reservoir
         self.n, words = settings.n_neurons, (settings.n_neurons + 31) // 32
         self.v, self.inflow = np.zeros(self.n, np.int16), np.zeros(self.n, np.int16)
@@ -195,7 +198,12 @@ class Step:
         if settings.n_synapses:
             inflow, due = self.inflow, self.pending[self.slot]
             weight = model["recurrent_weight"]
-            if self.twin == "_blocks":
+            if self.in_rows:
+                start, rows = model["recurrent_start"], np.zeros((n, n), np.int8)
+                for row, first, end in zip(rows, start, start[1:], strict=False):
+                    self.kernels.spread_row(row, model["recurrent_target"], weight, first, end, n)
+                self.kernels.deliver_spikes_wide(inflow, due, rows, np.zeros(n + 6, np.uint16), n)
+            elif self.twin == "_blocks":
                 places = model["recurrent_target"][::4] * np.uint16(2)
                 weight = np.ascontiguousarray(weight.reshape(-1, 4)[:, [0, 2, 1, 3]])
                 rows = np.unique(np.diff(model["recurrent_start"].astype(int)))
@@ -204,13 +212,17 @@ class Step:
             else:
                 tables = (model["recurrent_start"], model["recurrent_target"], weight)
                 deliver = getattr(self.kernels, f"deliver_spikes{'_dsp' if self.twin == '_dsp' else ''}")
-                deliver(inflow, due, *tables, n, self.twin != "")
-        is_twin = self.twin in ("_dsp", "_blocks")
-        fire = getattr(self.kernels, f"fire_neurons{'_dsp' if is_twin else ''}")
+                deliver(inflow, due, *tables, n, self.twin in ("_fours", "_dsp"))
+        twin, more = {
+            "_dsp": ("_dsp", [leak_shift_of(model), self.is_wide, 1]),
+            "_blocks": ("_dsp", [leak_shift_of(model), self.is_wide, 1]),
+            "_wide": ("_wide", [leak_shift_of(model), self.is_wide]),
+        }.get(self.twin, ("", []))
+        fire = getattr(self.kernels, f"fire_neurons{twin}")
         fire(
             self.v, self.resting, self.counts, self.spikes, current, inflow, model["leak_q15"], model["threshold"], n,
             settings.weight_shift, settings.reset == "zero", settings.refractory_steps,
-            *([leak_shift_of(model), self.is_wide, 1] if is_twin else []),
+            *more,
         )  # fmt: skip
         if settings.n_synapses:
             n_slots = settings.max_delay_steps
@@ -230,8 +242,8 @@ def assert_same(step: Step, liquid: Liquid, current: NDArray[np.int16]) -> NDArr
     return fired
 
 
-@pytest.mark.parametrize("twin", ["", "_fours", "_dsp", "_blocks"])
-@pytest.mark.parametrize("n_neurons", [1, 31, 32, 33, 64, 70, 97])
+@pytest.mark.parametrize("twin", ["", "_fours", "_dsp", "_blocks", "_wide"])
+@pytest.mark.parametrize("n_neurons", [1, 31, 32, 33, 64, 70, 97, 300])
 @pytest.mark.parametrize("max_delay", [1, 3, 128])
 def test_a_recurrent_liquid_in_c(kernels: Kernels, twin: str, n_neurons: int, max_delay: int) -> None:
     recurrent = {**RECURRENT, "n_neurons": n_neurons, "max_delay_steps": max_delay, "refractory_steps": 2}
@@ -251,7 +263,7 @@ def test_a_recurrent_liquid_in_c(kernels: Kernels, twin: str, n_neurons: int, ma
     assert step.counts.sum() > 10
 
 
-@pytest.mark.parametrize("twin", ["", "_dsp"])
+@pytest.mark.parametrize("twin", ["", "_dsp", "_wide"])
 @settings(max_examples=60)
 @given(
     n=st.integers(1, 70),
@@ -296,3 +308,19 @@ def test_lowest_bit_in_c(kernels: Kernels) -> None:
     for bit in range(32):
         assert kernels.lowest_bit((0xFFFFFFFF << bit) & 0xFFFFFFFF) == bit
         assert kernels.lowest_bit(1 << bit) == bit
+
+
+@given(st.lists(st.integers(0, 2**32 - 1) | st.sampled_from([0, 1, 2**31, 2**32 - 1]), max_size=9))
+def test_bits_are_listed_in_their_order(kernels: Kernels, words: list[int]) -> None:
+    listed = np.full(32 * len(words) + 6, 9999, np.uint16)
+    n = kernels.list_bits(listed, np.array(words, np.uint32), len(words))
+    assert listed[:n].tolist() == [32 * i + bit for i, word in enumerate(words) for bit in range(32) if word >> bit & 1]
+
+
+@given(st.integers(0, 300), st.integers(0, 5), st.integers(0, 999))
+def test_rows_are_added_in_c(kernels: Kernels, n: int, n_listed: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    rows, sums = rng.integers(-128, 128, (8, n), dtype=np.int8), np.full(n, 77, np.int16)
+    listed = rng.integers(0, 8, n_listed).astype(np.uint16)
+    kernels.add_rows(sums, rows, listed, n_listed, n)
+    assert (sums == rows[listed].sum(axis=0, dtype=np.int64)).all()
