@@ -25,7 +25,7 @@ from benchmarks.accuracy.run import Job, jobs_of, run_jobs, shown_rows
 from benchmarks.accuracy.scene import BABBLE, CLEAN, WHITE, Scene
 from benchmarks.accuracy.searched import Searched, load_searched, run_search, save_searched
 from benchmarks.accuracy.sources import ROOT, SOURCES, spoken
-from benchmarks.accuracy.tables import CLAIMS, SEEDS, TABLES, Row, Table
+from benchmarks.accuracy.tables import CLAIMS, LIQUIDS, SEEDS, TABLES, Row, Table
 from benchmarks.accuracy.tasks import TASKS
 from benchmarks.markdown import markdown
 from lsm_edge.config import Frontend, parse_config
@@ -218,6 +218,22 @@ def test_two_rows_are_judged_and_the_next_run_has_nothing_to_do(digits: Path, tm
     assert "| model | clean | white noise 20 | numbers | multiply-adds | KiB |" in text
 
 
+def test_each_fold_chooses_settings_by_its_training_part(digits: Path, tmp_path: Path) -> None:
+    sleeping = {"reservoir": {"n_neurons": 24, "target_rate": 0.0001}}
+    candidates = {"sleeping": sleeping, "awake": {"reservoir": {"n_neurons": 24}}}
+    row = Row("chosen", "nested", "fsdd_12k.yaml", 1, candidates=candidates)
+    table = Table("small", "Small", "fsdd-loso", "Tones.", (row,))
+    (job,) = jobs_of([table])
+    assert job.digest != Job(table, replace(row, candidates={"awake": candidates["awake"]}), SEEDS[0]).digest
+    result = job.run(digits)
+    assert result.chosen == dict.fromkeys(SPEAKERS, "awake")
+    assert result.hits(CLEAN).mean() > 0.7
+    save_result(job.path(tmp_path), result)
+    assert "chosen: of *sleeping*, *awake*, the best in 4 training parts (folds, seeds) was 4 *awake*." in page(
+        [table], (), tmp_path
+    )
+
+
 def test_a_search_is_kept(digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(searched, "TRIALS", 2)
     said: list[str] = []
@@ -294,9 +310,9 @@ def whole_page(tmp_path: Path) -> Callable[[float], str]:
             for row in shown_rows(table):
                 for seed in row.seeds:
                     job = Job(table, row, seed)
-                    share = chance if row.kind == "liquid" else 0.9
+                    share = chance if row.kind in LIQUIDS else 0.9
                     right = {c: ["".join("01"[int(h)] for h in rng.random(200) < share)] * 2 for c in table.conditions}
-                    n_bytes = 9000 if row.kind == "liquid" else 20000
+                    n_bytes = 9000 if row.kind in LIQUIDS else 20000
                     result = Result(right, ["x", "y"], cost.Cost(5, 123_456, n_bytes), 1024, 256, 1.0, {"torch": "9"})
                     save_result(job.path(tmp_path), result)
         save_searched(tmp_path, _searched(chance))

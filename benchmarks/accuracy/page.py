@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from benchmarks.accuracy.result import Result, load_result
 from benchmarks.accuracy.run import Job, shown_rows
 from benchmarks.accuracy.searched import load_searched, searched_claims, searched_text
-from benchmarks.accuracy.tables import SEEDS, Claim, Row, Table
+from benchmarks.accuracy.tables import LIQUIDS, SEEDS, Claim, Row, Table
 from benchmarks.markdown import markdown
 
 CLEAR = 2.0  # standard errors: a difference of less is not called one
@@ -121,7 +122,8 @@ def page(tables: Sequence[Table], claims: Sequence[Claim], results: Path) -> str
         parts += ["## What was to be shown\n", claims_text(claims, measured, searched_claims(searched))]
     for table in tables:
         parts += [f"## {table.title}\n", f"{table.about}\n", table_text(table, measured[table.key])]
-        verdicts = [*compared(table, measured[table.key]), *contrasted(table, measured[table.key])]
+        rows = measured[table.key]
+        verdicts = [*compared(table, rows), *contrasted(table, rows), *chosen_settings(rows)]
         if verdicts:
             parts.append("".join(f"- {verdict}\n" for verdict in verdicts))
     if searched:
@@ -156,7 +158,7 @@ def table_text(table: Table, measured: dict[str, Measured]) -> str:
             cells = [f"{accuracies.mean():.1f}", spread, f"{standard_error(row.hits(table.conditions[0])):.1f}"]
         cost = row.largest.cost
         cells += [f"{cost.parameters:,}", rounded(cost.multiply_adds), f"{row.largest.table_bytes / 1024:.1f}"]
-        lines.append([f"**{name}**" if row.row.kind == "liquid" else name, *cells])
+        lines.append([f"**{name}**" if row.row.kind in LIQUIDS else name, *cells])
     text = markdown(lines)
     done = [row for row in measured.values() if row.results]
     if several and done:
@@ -176,8 +178,8 @@ def rounded(count: int) -> str:
 
 def compared(table: Table, measured: dict[str, Measured]) -> list[str]:
     """The best liquid against the best of the others, in each condition."""
-    liquids = [m for m in measured.values() if m.row.kind == "liquid" and m.results]
-    others = [m for m in measured.values() if m.row.kind != "liquid" and m.results]
+    liquids = [m for m in measured.values() if m.row.kind in LIQUIDS and m.results]
+    others = [m for m in measured.values() if m.row.kind not in LIQUIDS and m.results]
     if not liquids or not others:
         return []
     said = []
@@ -214,6 +216,18 @@ def contrasted(table: Table, measured: dict[str, Measured]) -> list[str]:
         difference = Difference.between(a, b, table.conditions[0])
         verdict = {1: "helps", -1: "harms", 0: "makes no difference"}[difference.sign]
         said.append(f"{contrast.what.capitalize()} {verdict}: *{contrast.of}* over *{contrast.without}* {difference}.")
+    return said
+
+
+def chosen_settings(measured: dict[str, Measured]) -> list[str]:
+    """What folds chose by their training parts, and of what."""
+    said = []
+    for name, row in measured.items():
+        if row.row.candidates and row.results:
+            counts = Counter(choice for result in row.results for choice in result.chosen.values())
+            took = ", ".join(f"{count} *{choice}*" for choice, count in counts.most_common())
+            offered = ", ".join(f"*{candidate}*" for candidate in row.row.candidates)
+            said.append(f"{name}: of {offered}, the best in {counts.total()} training parts (folds, seeds) was {took}.")
     return said
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ class Result:
     n_neurons: int  # 0: no liquid
     cpu_s: float
     packages: dict[str, str]
+    chosen: dict[str, str] = field(default_factory=dict)  # the settings, by name, of each fold that had a choice
 
     def hits(self, condition: str) -> NDArray[np.float64]:
         """1 or 0 a test recording, fold after fold."""

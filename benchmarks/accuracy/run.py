@@ -15,10 +15,11 @@ from pathlib import Path
 from benchmarks.accuracy import peers
 from benchmarks.accuracy.cost import Cost
 from benchmarks.accuracy.liquids import judge_liquid
+from benchmarks.accuracy.nested import judge_nested
 from benchmarks.accuracy.result import Result, digest_of, load_result, save_result
-from benchmarks.accuracy.scene import CONFIGS, Scene, scene_for
+from benchmarks.accuracy.scene import CLEAN, CONFIGS, Scene, scene_for
 from benchmarks.accuracy.sources import source_digest
-from benchmarks.accuracy.tables import Row, Table
+from benchmarks.accuracy.tables import LIQUIDS, Row, Table
 from benchmarks.accuracy.tasks import TASKS
 from lsm_edge.config import Config
 
@@ -44,15 +45,16 @@ class Job:
     def digest(self) -> str:
         """Changes with whatever the result depends on."""
         kind = self.row.kind
-        settings = self.config.model_dump(mode="json")
+        settings = [config.model_dump(mode="json") for config in self.row.configs_for(self.seed)]
         uses = peers.USES[kind]
+        used = [{name: each.get(name) for name in uses} for each in settings]
         return digest_of(
             task=[TASKS[self.table.task].dataset.model_dump(mode="json"), TASKS[self.table.task].is_pairs],
             kind=kind,
             sources=source_digest(kind),
             options=dict(self.row.options),
             seed=self.seed,
-            settings={name: settings.get(name) for name in uses},
+            settings=used if self.row.candidates else used[0],
             conditions=self.table.conditions,
         )
 
@@ -63,11 +65,17 @@ class Job:
     def run(self, data: Path) -> Result:
         """Fit and judge on every fold."""
         started = time.process_time()
-        config, kind = self.config, self.row.kind
+        config, kind, notes = self.config, self.row.kind, {}
         scene = scene_for(self.table.task, data, config.frontend)
         if kind == "liquid":
             root = (CONFIGS / self.row.config).parent
             right, cost = judge_liquid(scene, config, self.table.conditions, root)
+        elif kind == "nested":
+            configs = self.row.configs_for(self.seed)
+            hits, cost, chosen = judge_nested(self.table.task, configs, data)
+            right, names = {CLEAN: hits}, list(self.row.candidates)
+            notes = {fold.name: names[best] for fold, best in zip(scene.folds, chosen, strict=True)}
+            config = max((configs[best] for best in chosen), key=lambda each: each.reservoir.n_neurons)
         else:
             right, cost = _judge_peer(scene, config, self)
         return Result(
@@ -75,9 +83,10 @@ class Job:
             folds=[fold.name for fold in scene.folds],
             cost=cost,
             frontend_bytes=scene.frontend_bytes,
-            n_neurons=config.reservoir.n_neurons if kind == "liquid" else 0,
+            n_neurons=config.reservoir.n_neurons if kind in LIQUIDS else 0,
             cpu_s=round(time.process_time() - started, 1),
             packages=_packages(kind),
+            chosen=notes,
         )
 
 

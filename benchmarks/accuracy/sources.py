@@ -39,6 +39,7 @@ def _peer(*modules: str) -> tuple[str, ...]:
 
 SOURCES: Final = {
     "liquid": (*_HEARING, *_READOUT, *_WIRING, *_LIQUID),
+    "nested": (*_HEARING, *_READOUT, *_WIRING, *_LIQUID, "benchmarks/accuracy/nested.py", "lsm_edge/search/exam.py"),
     "linear": (*_HEARING, *_READOUT, "lsm_edge/learn/ablate.py", *_peer("linear", "pooling")),
     "relu_taps": (*_HEARING, *_READOUT, *_WIRING, *_peer("relu_taps", "pooling")),
     "forest": (*_HEARING, *_peer("forest", "pooling")),

@@ -75,7 +75,7 @@ def knobs_of(config: Config) -> list[Knob]:
             continue
         present = _get(base, key)
         if key == "reservoir.leak_shift":
-            present = present or [3, 4]
+            present = present or [2]
         usable = [value for value in values if _is_usable(config, base, key, value, strictly=chosen is not None)]
         if present is not None and present not in usable:
             usable = _in_order([*usable, present])

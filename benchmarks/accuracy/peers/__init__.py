@@ -32,6 +32,7 @@ EVERYTHING: Final = (*WINDOWS, "encoder", "reservoir")
 
 USES: Final = {
     "liquid": EVERYTHING,
+    "nested": EVERYTHING,
     "linear": WINDOWS,
     "relu_taps": EVERYTHING,
     "forest": WINDOWS,
