@@ -79,6 +79,7 @@ def train(
         "ablations": training.ablations,
         "recurrence": training.recurrence and training.recurrence.as_json(),
         "rejection": training.rejection,
+        "confidence": training.calibration,
         "seconds": round(training.seconds, 2),
         "model": target.as_posix(),
         "digest": training.model.digest,
@@ -106,6 +107,9 @@ def train(
     if training.rejection is not None:
         table.add_row("  rejected", f"{100 * training.rejection['rejected']:.1f}")
         table.add_row("  wrong among those accepted", f"{100 * training.rejection['error_of_accepted']:.1f}")
+    if training.calibration is not None:
+        table.add_row("  mean confidence", f"{100 * training.calibration['mean']:.1f}")
+        table.add_row("  confidence is off by", f"{100 * training.calibration['error']:.1f}")
     for name, accuracy in training.ablations.items():
         table.add_row(f"no liquid: {name.replace('_', ' ')}", f"{100 * accuracy:.1f}")
     for name, accuracy in result.get("groups", {}).items():

@@ -293,6 +293,7 @@ class Decision(_Section):
     every_ms: float = Field(default=100.0, ge=5, le=10000)
     endpointer: Endpointer | None = None
     reject_error: float | None = Field(default=None, gt=0, lt=1)
+    confidence: bool = False
 
 
 def _rising(ends: list[float]) -> list[float]:

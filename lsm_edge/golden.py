@@ -29,6 +29,7 @@ TAPS: Final[Mapping[str, str]] = {
     "readout.features": "<u1",  # (windows, neurons)
     "readout.scores": "<i4",  # (windows + 1, classes): after each window, and with the length
     "decision.class": "<i4",  # (1,)
+    "decision.confidence": "<u2",  # (1,), or nothing of a model that has none
 }
 
 Taps = dict[str, NDArray[Any]]
@@ -99,6 +100,8 @@ def run_frames(model: Model, frames: Sequence[Ints]) -> list[Clip]:
     for i, n in enumerate(n_frames.tolist()):
         fired = history["spikes"][i, : n * steps]
         features, scores = _read(model, levelled[i], fired)
+        decided = scores[::2] if by_frame else scores[-1:]
+        speaks = model.manifest.decision.confidence
         taps = {
             "frontend.frame": frames[i],
             "frontend.level": levelled[i],
@@ -108,7 +111,8 @@ def run_frames(model: Model, frames: Sequence[Ints]) -> list[Clip]:
             "reservoir.spikes": pack_spikes(fired),
             "readout.features": features,
             "readout.scores": scores,
-            "decision.class": decision.classify(model, scores[::2] if by_frame else scores[-1:]),
+            "decision.class": decision.classify(model, decided),
+            "decision.confidence": decision.confidence_q15(model, decided) if speaks else np.zeros(0),
         }
         found.append(Clip({name: taps[name].astype(kind) for name, kind in TAPS.items()}))
     return found

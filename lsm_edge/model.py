@@ -125,6 +125,7 @@ class Decision(_Stage):
     max_frames: int = Field(ge=1, le=4095)
     endpointer: Endpointer | None
     reject: bool = False
+    confidence: bool = False
 
     @model_validator(mode="after")
     def _segment_outlasts_its_onset(self) -> Self:
@@ -223,6 +224,9 @@ def table_specs(manifest: Manifest) -> dict[str, TableSpec]:
     specs["bias"] = TableSpec("<i4", (manifest.n_classes,), -(2**30), 2**30)
     if manifest.decision.reject:
         specs["reject_margin"] = TableSpec("<u4", (1,), 0, 2**32 - 1)
+    if manifest.decision.confidence:
+        specs["confidence_gain_q16"] = TableSpec("<u2", (1,), 0, 65535)
+        specs["confidence_shift"] = TableSpec("<u1", (1,), 0, 31)
     return specs
 
 

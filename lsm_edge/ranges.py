@@ -384,6 +384,10 @@ def _decision(model: Model) -> Iterator[Range]:
     decision = model.manifest.decision
     frames = decision.max_frames if decision.mode == "segment" else decision.every_frames
     yield Range("decision", "n_frames", "the frames counted", 0, frames, "uint16_t")
+    if decision.confidence:
+        most, table = 32768 * model.manifest.n_classes, "confidence_gain_q16"
+        yield Range("decision", "odds_q15", "the odds of all classes, summed,", 32768, most, "uint32_t", table=table)
+        yield Range("decision", "confidence_q15", "a decision's confidence", 2**30 // most, 32768, "uint16_t")
     pointer = decision.endpointer
     if pointer is not None and pointer.gate:
         risen = LOUDEST_HOP_Q8 + pointer.floor_rise_q8

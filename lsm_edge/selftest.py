@@ -61,7 +61,7 @@ def table_crc(model: Model) -> int:
 
 
 def answer_crc(model: Model, clip: Clip, crc: int) -> int:
-    """CRC-32, carried on, over every hop's frame, the liquid after each, and the last features, scores and class."""
+    """CRC-32, carried on, over every hop's frame, the liquid after each, and what readout and decision left at last."""
     taps, steps = clip.taps, model.manifest.reservoir.steps_per_frame
     if model.manifest.decision.mode == "segment":
         crc = zlib.crc32(taps["frontend.frame"].tobytes(), crc)
@@ -69,8 +69,8 @@ def answer_crc(model: Model, clip: Clip, crc: int) -> int:
         crc = zlib.crc32(taps["frontend.level"][t].tobytes(), crc)
         for name in ("encoder.current", "reservoir.v", "reservoir.refractory", "reservoir.spikes"):
             crc = zlib.crc32(taps[name][(t + 1) * steps - 1].tobytes(), crc)
-    for name in ("readout.features", "readout.scores", "decision.class"):
-        crc = zlib.crc32(taps[name][-1].tobytes(), crc)
+    for name in ("readout.features", "readout.scores", "decision.class", "decision.confidence"):
+        crc = zlib.crc32(taps[name][-1:].tobytes(), crc)
     return crc
 
 

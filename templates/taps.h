@@ -5,7 +5,8 @@
  * taps to record(), which the includer writes. The library carries no tap code. */
 #define HIDDEN __attribute__((no_instrument_function))
 
-enum { TAP_FRAME, TAP_LEVEL, TAP_CURRENT, TAP_V, TAP_REFRACTORY, TAP_SPIKES, TAP_FEATURES, TAP_SCORES, TAP_CLASS, N_TAPS };
+enum { TAP_FRAME, TAP_LEVEL, TAP_CURRENT, TAP_V, TAP_REFRACTORY, TAP_SPIKES, TAP_FEATURES, TAP_SCORES, TAP_CLASS,
+       TAP_CONFIDENCE, N_TAPS };
 
 static void HIDDEN record(int which, const void *data, size_t n_bytes);
 
@@ -27,5 +28,8 @@ static void HIDDEN record_stage(const lsm_t *lsm, const void *function)
     } else if (function == (const void *)lsm_decision) {
         record(TAP_SCORES, lsm->scores, sizeof lsm->scores);
         record(TAP_CLASS, &lsm->decision, sizeof lsm->decision);
+#ifdef LSM_CERTAIN
+        record(TAP_CONFIDENCE, &lsm->confidence_q15, sizeof lsm->confidence_q15);
+#endif
     }
 }

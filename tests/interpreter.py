@@ -28,6 +28,7 @@ TAPS = {
     "readout.features": "B",
     "readout.scores": "i",
     "decision.class": "i",
+    "decision.confidence": "H",
 }
 
 # ---- model-format.md ----
@@ -71,6 +72,8 @@ def expected_tables(model: dict[str, Any], mel_weights: int) -> dict[str, tuple[
     weights = ("U8", [*by_class, (neurons + 1) // 2]) if packed else ("I8", [*by_class, neurons])
     tables |= {"readout_weight": weights, "bias": ("I32", [classes])}
     tables |= {"reject_margin": ("U32", [1])} if model["decision"].get("reject", False) else {}
+    if model["decision"].get("confidence", False):
+        tables |= {"confidence_gain_q16": ("U16", [1]), "confidence_shift": ("U8", [1])}
     return tables | ({"length_weight": ("I16", [classes])} if readout["length_feature"] else {})
 
 
@@ -318,6 +321,15 @@ def decide(model: Model, scores: Row, taps: Taps) -> None:
     best, *others = sorted(scores, reverse=True)
     rejected = model["decision"].get("reject", False) and others and best - others[0] < model.tables["reject_margin"][0]
     taps["decision.class"].append([-2 if rejected else scores.index(best)])
+    if model["decision"].get("confidence", False):
+        gain, shift = model.tables["confidence_gain_q16"][0], model.tables["confidence_shift"][0]
+        octaves = [(min((best - score) >> shift, 65535) * gain) >> 16 for score in scores]
+        taps["decision.confidence"].append([2**30 // sum(map(half_to_the_q15, octaves))])
+
+
+def half_to_the_q15(x: int) -> int:
+    f = x & 255
+    return (32768 - ((f * (5633792 - 5623 * f)) >> 16)) >> (x >> 8)
 
 
 def traces(model: Model, spikes: list[Row]) -> list[Row]:

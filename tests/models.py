@@ -63,6 +63,8 @@ def small_model(
             ("bias", -100_000, 100_000),
             ("length_weight", -2000, 2000),
             ("reject_margin", 0, 30_000),
+            ("confidence_gain_q16", 20_000, 65_536),
+            ("confidence_shift", 4, 12),
         ]
         if name in model.tables
     }

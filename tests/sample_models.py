@@ -17,7 +17,7 @@ SETTINGS: Final[dict[str, dict[str, Any]]] = {
         "encoder": {"kind": "current", "shift": 0, "max_delay_frames": 12},
         "reservoir": {"n_neurons": 45, "refractory_steps": 0},
         "readout": {"weight_bits": 4},
-        "decision": {"max_segment_ms": 240.0, "reject_error": 0.05},
+        "decision": {"max_segment_ms": 240.0, "reject_error": 0.05, "confidence": True},
     },
     "endpointer": {
         "frontend": {"window_samples": 512, "n_bands": 20, "range_db": 24, "equalise": 0.75},

@@ -93,6 +93,16 @@ def test_log2_is_near_and_never_falls() -> None:
     assert (fixed.log2_q8(2 ** np.arange(62)) == 256 * np.arange(62)).all()
 
 
+def test_half_to_the_is_near_and_never_rises(kernels: Kernels) -> None:
+    x = np.arange(1 << 16)
+    got = fixed.half_to_the_q15(x)
+    assert np.abs(got / 32768 - 2.0 ** (-x / 256)).max() < 0.0025
+    assert (np.diff(got) <= 0).all()
+    assert (got[::256][:16] == 32768 >> np.arange(16)).all()
+    assert not got[16 * 256 :].any()
+    assert [kernels.half_to_the_q15(i) for i in [*x, 2**32 - 1]] == [*got.tolist(), 0]
+
+
 def test_sqrt() -> None:
     x = np.arange(65536)
     assert fixed.sqrt_floor(x).tolist() == [math.isqrt(i) for i in range(65536)]

@@ -133,7 +133,8 @@ def test_the_digest_of_taps_is_the_documented_one() -> None:
 
 
 def test_the_digest_of_taps_sees_every_tap_and_the_order_of_clips() -> None:
-    clips = [clip.taps for clip in run_clips(small_model(), [sound(1, 20), sound(2, 20)])]
+    model = small_model(decision={"confidence": True})
+    clips = [clip.taps for clip in run_clips(model, [sound(1, 20), sound(2, 20)])]
     digests = {golden.tap_digest(clips), golden.tap_digest(clips[::-1])}
     for name in TAPS:
         changed = {**clips[0], name: clips[0][name].copy()}

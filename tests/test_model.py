@@ -28,10 +28,11 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "recurrent": {"reservoir": RECURRENT},
     "live": LIVE,
     "endpointer": {"decision": {"endpointer": {}}},
-    "four bits": {"readout": {"weight_bits": 4}, "decision": {"reject_error": 0.1}},
+    "four bits": {"readout": {"weight_bits": 4}, "decision": {"reject_error": 0.1, "confidence": True}},
 }
 # Entries that the manifest in a file is without when they have this value, which they had before they were named.
-ABSENT = [("frontend", "equalise_q8", 0), ("readout", "weight_bits", 8), ("decision", "reject", False)]
+ABSENT = [("frontend", "equalise_q8", 0), ("readout", "weight_bits", 8), ("decision", "reject", False),
+          ("decision", "confidence", False)]
 POINTER = {"onset": 9, "onset_frames": 2, "hang_frames": 3, "preroll_frames": 10, "floor_rise_q8": 9}
 
 

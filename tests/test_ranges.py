@@ -133,6 +133,7 @@ def test_the_largest_model_there_is_fits(end: int) -> None:
 JUSTIFIED = {
     "points": "frontend.bin_power",
     "scores": "readout.scores",
+    "confidence_q15": "decision.confidence_q15",
     "samples": "frontend.emphasised",
     "current": "encoder.current",
     "recurrent": "reservoir.recurrent",

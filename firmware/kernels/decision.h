@@ -32,6 +32,21 @@ LSM_KERNEL uint32_t lead_of(const int32_t *scores, size_t n_classes, int32_t bes
     return (uint32_t)lead;
 }
 
+/* How likely `best` is right, Q15: one part of the odds of all scores, which halve with
+ * every octave that a score lies behind. A lead of 2^(shift + 16) is gain_q16 / 256
+ * octaves. Odds sum to 32768 at least (best's own) and 32768 * n_classes < 2^31 at most. */
+LSM_KERNEL uint16_t confidence_of(const int32_t *scores, size_t n_classes, size_t best, uint32_t gain_q16,
+                                  uint32_t shift)
+{
+    uint32_t odds_q15 = 0;
+    size_t c;
+    for (c = 0; c < n_classes; c++) {
+        uint32_t lead = (uint32_t)((int64_t)scores[best] - scores[c]) >> shift; /* before it: 0 to 2^32 - 1 */
+        odds_q15 += half_to_the_q15(((lead < 65535U ? lead : 65535U) * gain_q16) >> 16);
+    }
+    return (uint16_t)(0x40000000U / odds_q15);
+}
+
 /* A noise floor, of frames or of hops: down at once, up by rise_q8 a frame.
  * floor_q8 <= 102400, loudness <= 400. */
 LSM_KERNEL uint32_t follow_floor(uint32_t floor_q8, uint32_t loudness, uint32_t rise_q8)

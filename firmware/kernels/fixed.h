@@ -131,6 +131,16 @@ LSM_KERNEL int32_t log2_q8(uint64_t x)
     return (int32_t)(((n_bits - 1U) << 8) + mantissa + ((mantissa * (256U - mantissa) * 88U) >> 16));
 }
 
+/* 2^-x in Q15, x in 1/256 octaves: 32768 for 0, 0 from 16 octaves on. Between octaves
+ * a parabola, 22007 / 32768 = 0.672 and 5623 / 32768 = 0.172; the product is below 2^31. */
+LSM_KERNEL uint32_t half_to_the_q15(uint32_t x_q8)
+{
+    uint32_t part = x_q8 & 255U;
+    uint32_t octaves = x_q8 >> 8;
+    uint32_t mantissa_q15 = 32768U - ((part * (5633792U - 5623U * part)) >> 16);
+    return octaves < 32U ? mantissa_q15 >> octaves : 0U;
+}
+
 /* floor(sqrt(x)) for 0 <= x <= 65535. x becomes y = 4^k x, 2^14 <= y < 2^16, unless
  * it is 0; a parabola lies above sqrt(y), by less than two. The tests try every x. */
 LSM_KERNEL uint8_t sqrt_floor(uint32_t x)

@@ -21,6 +21,7 @@ static const char *const tap_names[N_TAPS] = {
     [TAP_FEATURES] = "readout.features",
     [TAP_SCORES] = "readout.scores",
     [TAP_CLASS] = "decision.class",
+    [TAP_CONFIDENCE] = "decision.confidence",
 };
 
 static intptr_t tap_files[N_TAPS];

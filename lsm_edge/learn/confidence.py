@@ -47,6 +47,16 @@ def temperature(unseen: Unseen) -> float:
     return float(np.exp(-(low + high) / 2))
 
 
+def calibration_error(confidence: Floats, right: NDArray[np.bool_]) -> float:
+    """How far confidences (clips,) are from the share that was right, on average over ten bins of confidence.
+
+    The expected calibration error of Guo et al. (ICML 2017).
+    """
+    bins = np.minimum((10 * confidence).astype(np.int64), 9)
+    sums = [np.bincount(bins, weights, minlength=10) for weights in (confidence, right.astype(np.float64))]
+    return float(np.abs(sums[0] - sums[1]).sum() / max(len(confidence), 1))
+
+
 def log_loss(unseen: Unseen) -> float:
     """Mean negative log-likelihood of the true classes at the best temperature: comparable between all solvers."""
     scaled = unseen.scores / temperature(unseen)

@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from lsm_edge.learn.confidence import reject_margin
+from lsm_edge.learn.confidence import reject_margin, temperature
 from lsm_edge.learn.fit import Linear
 from lsm_edge.learn.solvers import Floats
 from lsm_edge.model import Model
@@ -45,7 +45,22 @@ def quantise(model: Model, linear: Linear, rows: NDArray[Any], reject_error: flo
         assert reject_error is not None and linear.unseen is not None
         margin = np.ceil(reject_margin(linear.unseen, reject_error) * scale)
         tables["reject_margin"] = np.array([min(margin, 2**32 - 1)], np.uint32)
+    if model.manifest.decision.confidence:
+        assert linear.unseen is not None
+        tables |= octaves_of(temperature(linear.unseen) * scale)
     return model.replace(**{name: np.ascontiguousarray(table) for name, table in tables.items()})
+
+
+def octaves_of(temperature: float) -> dict[str, NDArray[Any]]:
+    """The tables of a model whose odds fall by a factor of e with every lead of `temperature`, in its integer scores.
+
+    The gain has 16 significant bits. Odds fall by 1/256 octave with a unit of score at most: a temperature below 370 is
+    taken for 370.
+    """
+    steps = 256 / (np.log(2) * temperature)  # 1/256 octaves a unit of score
+    shift = int(np.clip(np.floor(-np.log2(steps)), 0, 31))
+    gain = np.clip(np.round(steps * 2.0 ** (16 + shift)), 0, 65535)
+    return {"confidence_gain_q16": np.array([gain], np.uint16), "confidence_shift": np.array([shift], np.uint8)}
 
 
 def _round_together(weights: Floats, rows: Floats, most: int) -> tuple[Floats, float]:

@@ -16,12 +16,14 @@ from numpy.typing import NDArray
 from lsm_edge.config import Config
 from lsm_edge.dataset import Fold, Recordings, load_recordings, split_recordings
 from lsm_edge.learn.ablate import band_features
+from lsm_edge.learn.confidence import calibration_error
 from lsm_edge.learn.fit import fit_linear
 from lsm_edge.learn.recurrence import Recurrence, weigh, without_recurrence
 from lsm_edge.learn.trainer import Trainer
 from lsm_edge.model import Model
-from lsm_edge.stages.decision import REJECTED
+from lsm_edge.stages.decision import REJECTED, confidence_q15
 from lsm_edge.target.context import context_bytes
+from lsm_edge.target.native import Stirred
 
 Stage = Callable[[str, int | None], AbstractContextManager[Callable[[int, int], None]]]
 
@@ -40,6 +42,7 @@ class FoldResult:
     strength: float
     recognised: NDArray[np.bool_] = field(repr=False)  # of the test part, integers end to end
     rejected: NDArray[np.bool_] = field(repr=False)  # of the test part: recognised or not, the firmware says nothing
+    confidence: NDArray[np.float64] = field(repr=False)  # of the test part, 0 to 1; empty if the model has none
     recognised_alone: NDArray[np.bool_] | None = field(repr=False)  # without recurrence, if there is any
 
 
@@ -77,6 +80,18 @@ class Training:
         wrong = ~np.concatenate([fold.recognised for fold in self.folds])
         error = float(wrong[~rejected].mean()) if not rejected.all() else 0.0
         return {"rejected": float(rejected.mean()), "error_of_accepted": error}
+
+    @property
+    def calibration(self) -> dict[str, float] | None:
+        """How confident it is on test recordings, how far that is from how often it is right; None: it does not say.
+
+        Confidences are ideal if their mean is the accuracy and the error is 0.
+        """
+        if not self.model.manifest.decision.confidence:
+            return None
+        confidence = np.concatenate([fold.confidence for fold in self.folds])
+        right = np.concatenate([fold.recognised for fold in self.folds])
+        return {"mean": float(confidence.mean()), "error": calibration_error(confidence, right)}
 
     @property
     def context_bytes(self) -> int:
@@ -160,8 +175,15 @@ def _run_fold(trainer: Trainer, alone: Trainer | None, plain: dict[str, NDArray[
         strength=fitted.strength,
         recognised=recognised,
         rejected=stirred.classes == REJECTED,
+        confidence=_confidence(fitted.model, stirred),
         recognised_alone=recognised_alone,
     )
+
+
+def _confidence(model: Model, stirred: Stirred) -> NDArray[np.float64]:
+    if not model.manifest.decision.confidence:
+        return np.zeros(0)
+    return np.asarray(confidence_q15(model, stirred.scores.astype(np.int64)) / 32768)
 
 
 def _provenance(config: Config, root: Path, data: Path | None) -> dict[str, Any]:

@@ -72,6 +72,8 @@ def draft(config: Config, labels: Sequence[str], *, recurrent_unit: float = 0.0)
     tables["bias"] = np.zeros(len(labels), np.int32)
     if config.decision.reject_error is not None:
         tables["reject_margin"] = np.zeros(1, np.uint32)
+    if config.decision.confidence:
+        tables["confidence_gain_q16"], tables["confidence_shift"] = np.zeros(1, np.uint16), np.zeros(1, np.uint8)
     manifest = Manifest(
         name=config.name,
         labels=tuple(labels),
@@ -297,4 +299,5 @@ def _decision(config: Config) -> Decision:
         max_frames=max_frames,
         endpointer=endpointer,
         reject=config.decision.reject_error is not None,
+        confidence=config.decision.confidence,
     )

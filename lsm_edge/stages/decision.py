@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from lsm_edge.fixed import Ints
+from lsm_edge.fixed import Ints, half_to_the_q15
 from lsm_edge.model import Model
 
 REJECTED = -2  # the class of a decision whose best score does not lead by enough
@@ -25,6 +25,19 @@ def classify(model: Model, scores: Ints) -> Ints:
         return np.asarray(best)
     ranked = np.sort(scores, axis=-1)
     return np.where(ranked[..., -1] - ranked[..., -2] < int(model["reject_margin"][0]), REJECTED, best)
+
+
+def confidence_q15(model: Model, scores: Ints) -> Ints:
+    """How likely the highest score is the right one, Q15 (32768: certain): shape (clips, classes) -> (clips,).
+
+    The softmax of scores over a temperature, as odds in powers of two: a score that lies x octaves behind has odds of
+    2^-x against 1 of the highest. `confidence_gain_q16` and `confidence_shift` say how many octaves a lead is; they
+    are chosen on training recordings that the readout was not fitted on (Guo et al., ICML 2017).
+    """
+    lead = scores.max(axis=-1, keepdims=True) - scores
+    within = np.minimum(lead >> int(model["confidence_shift"][0]), 65535)
+    odds_q15 = half_to_the_q15((within * int(model["confidence_gain_q16"][0])) >> 16)
+    return np.asarray(2**30 // odds_q15.sum(axis=-1))
 
 
 def listen(model: Model, frames: Ints, hops: Ints) -> tuple[list[tuple[int, int]], NDArray[np.bool_]]:

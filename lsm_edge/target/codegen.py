@@ -369,6 +369,8 @@ _MEANING: Final = {
     "length_weight": "each class's weight of the segment's length in frames.",
     "bias": "each class's score before anything is heard.",
     "reject_margin": "by how much the best score must lead.",
+    "confidence_gain_q16": "1/256 octaves of odds for a lead of 65536, after its shift.",
+    "confidence_shift": "how far a lead is shifted before.",
 }
 
 

@@ -63,6 +63,7 @@ def context_fields(model: Model, *, dsp: bool) -> list[Field]:
     add("uint16_t", "fill", 0, "", "samples of the present hop")
     add("uint16_t", "n_frames", 0, "", "frames held" if segment else "frames since the last decision")
     add("uint16_t", "at", 0, "", "the frame that the liquid hears")
+    add("uint16_t", "confidence_q15", 0, "", "of the last decision", decision.confidence)
     add("int16_t", "peaks", frontend.n_bands, "LSM_N_BANDS", "of each band", frontend.equalise_q8 > 0)
     add("uint16_t", "peak_q8", 0, "", "the running peak", frontend.level == "running_peak")
     add("uint16_t", "window_frames", 0, "", "frames in this window so far", segment)

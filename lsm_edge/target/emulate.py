@@ -336,6 +336,8 @@ class Emulator:
         else:
             self._keep("readout.scores", "scores")
             self._keep("decision.class", "decision")
+            if manifest.decision.confidence:
+                self._keep("decision.confidence", "confidence_q15")
 
     def _field(self, name: str) -> int:
         """What an unsigned scalar of the context holds."""

@@ -268,6 +268,7 @@ def tap_shapes(model: Model, n_samples: int) -> dict[str, tuple[int, ...]]:
         "readout.features": (spoken if live else manifest.readout.n_windows, n),
         "readout.scores": (2 * spoken if live else manifest.readout.n_windows + 1, manifest.n_classes),
         "decision.class": (spoken,),
+        "decision.confidence": (spoken if decision.confidence else 0,),
     }
 
 

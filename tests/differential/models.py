@@ -266,7 +266,12 @@ def _decision_tables(rng: Rng, decision: dict[str, Any]) -> dict[str, Table]:
     gate = int(rng.choice((0, 0, 1, 3, 16, 40, 255)))
     if decision["endpointer"]:
         decision["endpointer"] = decision["endpointer"].model_copy(update={"gate": gate})
-    return _typed({"reject_margin": np.array([margin])}, reject_margin="<u4") if decision["reject"] else {}
+    tables = {"reject_margin": np.array([margin])} if decision["reject"] else {}
+    decision["confidence"] = bool(rng.random() < 0.4)
+    if decision["confidence"]:
+        tables["confidence_gain_q16"] = np.array([rng.choice((0, 1, 300, 40_000, 65_535))])
+        tables["confidence_shift"] = np.array([rng.choice((0, 3, 8, 12, 31))])
+    return _typed(tables, reject_margin="<u4", confidence_gain_q16="<u2", confidence_shift="u1")
 
 
 def _decision(random_: random.Random, level: str, live: bool, lively: bool) -> dict[str, Any]:

@@ -515,6 +515,20 @@ MUTATIONS: Final = (
         "opens = hop > (gate_floor_q8 >> 8) + 399",
         "decision.stream",
     ),
+    Mutation(
+        "confidence of half an octave less",
+        _FIXED,
+        "5633792U - 5623U * part",
+        "5633792U - 5622U * part",
+        "decision.confidence",
+    ),
+    Mutation(
+        "a lead beyond 16 bits is not held",
+        _DECISION,
+        "(lead < 65535U ? lead : 65535U)",
+        "(lead & 65535U)",
+        "decision.confidence",
+    ),
     # Twins for cores with DSP instructions.
     Mutation(
         "twin: power's other floor",

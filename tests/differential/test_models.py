@@ -145,6 +145,7 @@ def test_models_use_every_option() -> None:
         ("readout", "length_feature", {False, True}),
         ("readout", "weight_bits", {8, 4}),
         ("decision", "reject", {False, True}),
+        ("decision", "confidence", {False, True}),
         ("decision", "mode", {"segment", "live"}),
     ]:
         assert {getattr(getattr(manifest, stage), entry) for manifest in manifests} == options, entry
@@ -194,9 +195,11 @@ def test_models_go_to_the_ends_of_their_ranges() -> None:
         seen["feature is highest"] += taps["readout.features"].max() == 255
         seen["many features"] += len(set(taps["readout.features"].tolist())) > 8
         seen["two classes"] += len({*taps["decision.class"].tolist()} - {decision.REJECTED}) > 1
+        confidence = taps["decision.confidence"]
+        seen["doubt"] += bool(((confidence > 0) & (confidence < 32768)).any())
         seen["some are rejected"] += len({*taps["decision.class"].tolist()} | {decision.REJECTED}) > 1
     assert seen.pop("silent") < 40
-    assert min(seen.values()) > 3 and len(seen) == 11, seen
+    assert min(seen.values()) > 3 and len(seen) == 12, seen
 
 
 def test_streams_have_segments() -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
-from lsm_edge.learn.confidence import Unseen, log_loss, margins, reject_margin, temperature
+from lsm_edge.learn.confidence import Unseen, calibration_error, log_loss, margins, reject_margin, temperature
 
 
 def drawn(sharpness: float, n: int = 4_000) -> Unseen:
@@ -28,6 +28,14 @@ def test_the_temperature_is_found(sharpness: float) -> None:
     scaled = Unseen(1000 * unseen.scores, unseen.classes)
     assert temperature(scaled) == pytest.approx(1000 * temperature(unseen), rel=1e-6)
     assert log_loss(scaled) == pytest.approx(log_loss(unseen), rel=1e-6)
+
+
+def test_the_calibration_error_is_how_far_confidences_are_from_the_truth() -> None:
+    right = np.array([True, True, True, False])
+    assert calibration_error(np.full(4, 0.75), right) == 0
+    assert calibration_error(np.ones(4), right) == 0.25
+    assert calibration_error(np.array([0.95, 0.95, 0.95, 0.05]), right) == pytest.approx(0.05)
+    assert calibration_error(np.zeros(0), np.zeros(0, bool)) == 0
 
 
 def test_log_loss_is_least_where_scores_tell_most() -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from models import small_model
+from models import small_model, with_tables
 
 from lsm_edge.learn.confidence import Unseen
 from lsm_edge.learn.fit import Linear
-from lsm_edge.learn.quantise import quantise
+from lsm_edge.learn.quantise import octaves_of, quantise
 from lsm_edge.stages import readout
+from lsm_edge.stages.decision import confidence_q15
 
 ROWS = np.random.default_rng(9).integers(0, 256, (50, 61)).astype(float)
 
@@ -63,6 +64,21 @@ def test_four_bits_of_nothing_are_nothing() -> None:
     quantised = quantise(model, Linear(np.zeros((3, 60)), np.zeros(3), 1.0), np.zeros((4, 60)))
     assert not readout.weights_of(quantised).any()
     assert not quantised["bias"].any()
+
+
+@pytest.mark.parametrize("temperature", [370.0, 900.0, 1e5, 3e8])
+def test_odds_fall_by_e_with_every_temperature(temperature: float) -> None:
+    tables = octaves_of(temperature)
+    model = with_tables(small_model(decision={"confidence": True}), tables)
+    for leads in (0.5, 1.0, 3.0):
+        scores = np.array([[round(leads * temperature), 0, -(2**31)]])
+        others = np.exp(-scores[0, 0] / temperature) + np.exp(-(scores[0, 0] + 2.0**31) / temperature)
+        assert confidence_q15(model, scores)[0] / 32768 == pytest.approx(1 / (1 + others), abs=0.004)
+
+
+def test_odds_of_no_doubt_and_of_nothing_but_doubt() -> None:
+    assert octaves_of(1e-9)["confidence_gain_q16"] == 65535
+    assert octaves_of(1e30)["confidence_gain_q16"] == 0
 
 
 def test_the_margin_is_on_the_scale_of_scores() -> None:

@@ -117,6 +117,17 @@ def test_a_readout_of_four_bits_that_rejects_and_a_liquid_of_the_best(trained: t
     assert small.rejection["error_of_accepted"] <= 1 - small.accuracy_quantised
 
 
+def test_a_model_that_says_how_sure_it_is(trained: train.Training, words: Path) -> None:
+    need_host_compiler()
+    sure = train.train(config_of(decision={"confidence": True}), root=words)
+    assert sure.model.table_bytes == trained.model.table_bytes + 3
+    assert (sure.accuracy_quantised, trained.calibration) == (trained.accuracy_quantised, None)
+    assert sure.calibration is not None
+    assert sure.calibration["mean"] == sure.folds[0].confidence.mean()
+    assert sure.calibration["error"] < 0.25
+    assert ((sure.folds[0].confidence > 0.2) & (sure.folds[0].confidence <= 1)).all()
+
+
 @pytest.mark.parametrize("sections", [{}, {"reservoir": RECURRENT}, LIVE])
 def test_without_a_compiler_the_same_model_comes_out(
     sections: dict[str, Any], words: Path, monkeypatch: pytest.MonkeyPatch

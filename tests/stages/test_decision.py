@@ -35,6 +35,29 @@ def test_the_highest_score_wins_and_the_lowest_index_on_a_tie(kernels: Kernels, 
 
 
 @given(
+    arrays(np.int32, st.integers(1, 12), elements=INT32 | st.integers(-99_999, 99_999)),
+    st.integers(0, 65535),
+    st.integers(0, 31),
+)
+def test_confidence(kernels: Kernels, scores: NDArray[np.int32], gain: int, shift: int) -> None:
+    """The share of the best score in odds that halve with every octave: C's, golden's, and the formula's in float."""
+    tables = {"confidence_gain_q16": [gain], "confidence_shift": [shift]}
+    model = with_tables(small_model(decision={"confidence": True}), tables)
+    (got,) = decision.confidence_q15(model, scores[None].astype(np.int64)).tolist()
+    best = int(scores.argmax())
+    assert kernels.confidence_of(scores, len(scores), best, gain, shift) == got
+    octaves = (int(scores[best]) - scores.astype(np.int64)) / 2.0**shift * gain / 65536 / 256
+    octaves = np.minimum(octaves, 65535 / 65536 * gain / 256)
+    assert got / 32768 == pytest.approx(1 / (2.0**-octaves).sum(), abs=0.003 * len(scores))
+
+
+def test_confidence_at_its_ends(kernels: Kernels) -> None:
+    for scores, want in [([5], 32768), ([5, 5], 16384), ([0, 2**31 - 1], 32768), ([-(2**31), 2**31 - 1, 0], 32768)]:
+        assert kernels.confidence_of(np.array(scores, np.int32), len(scores), int(np.argmax(scores)), 65535, 0) == want
+        assert kernels.confidence_of(np.array([7] * 9, np.int32), 9, 0, 65535, 0) == 32768 // 9
+
+
+@given(
     arrays(np.int32, st.integers(1, 12), elements=INT32 | st.integers(-1, 1)), st.integers(0, 2**32 - 1), st.booleans()
 )
 def test_an_answer_that_does_not_lead_is_rejected(
