@@ -50,6 +50,7 @@ that reach as far as the task; recurrence is 4 sources a neuron, gain 0.5, delay
 made of random numbers and go past the front end; thresholds are set on training frames, without labels; the liquid runs
 as integers, and a linear readout in floating point (ridge, its strength chosen on the training part) sees its present
 state only. Means of {len(SEEDS)} seeds, which change patterns, trials and wiring, ± their standard deviation.
+Differences are paired, seed by seed, ± their standard error; less than {CLEAR:.0f} of them is called no difference.
 
 - *Delayed match*: {LEAD_FRAMES} frames of noise, one of two patterns, {GAPS[0]}, {GAPS[1]} or {GAPS[2]} frames of
   noise, one of the two again; is it the same? A pattern is {PATTERN_FRAMES} frames in which {SPIKE_SHARE:.0%} of the
