@@ -39,6 +39,8 @@ from lsm_edge.learn.trainer import Trainer
 CONFIG: Final = "live_no_taps.yaml"
 READOUT: Final = {"trace_ms": 32}  # the length of a pattern: of what came before it, only the liquid knows
 SHORT_TAPS: Final = 24  # frames
+FAST: Final = (3, 4)  # leak shifts, as the file has them: membranes forget in 2 to 4 frames
+FAST_AND_SLOW: Final = (3, 4, 7, 8, 9)  # 32 to 128 frames too
 GAPS: Final = (16, 32, 64)  # frames, of delayed match
 BITS: Final = (3, 4)  # of temporal parity
 LONGEST: Final = 128  # frames, of memory capacity
@@ -85,14 +87,15 @@ class TimedRow:
     frames: int | None
     is_liquid: bool = True
     is_recurrent: bool = False
+    leak_shift: tuple[int, ...] = FAST
     n_neurons: int = 256
 
     def config(self, seed: int, needed: int) -> Config:
         """Of the liquid for a task that needs so many frames of the past."""
         reach = needed if self.frames is None else self.frames
-        taps = {"max_delay_frames": reach, **({"spans": "log_uniform", "bands": "few"} if reach else {})}
+        taps = {"max_delay_frames": reach}
         recurrence = (ON if self.is_recurrent else OFF)["reservoir"]
-        reservoir = {**recurrence, "n_neurons": self.n_neurons}
+        reservoir = {**recurrence, "n_neurons": self.n_neurons, "leak_shift": list(self.leak_shift)}
         return changed(CONFIGS / CONFIG, {"seed": seed, "encoder": taps, "reservoir": reservoir, "readout": READOUT})
 
 
@@ -102,7 +105,8 @@ ROWS: Final = (
     TimedRow("taps to 24 frames", SHORT_TAPS),
     TimedRow("taps to 24 frames, recurrence", SHORT_TAPS, is_recurrent=True),
     TimedRow("taps as long as the task", None),
-    TimedRow("taps as long as the task, recurrence", None, is_recurrent=True),
+    TimedRow("no taps, slow leaks", 0, leak_shift=FAST_AND_SLOW),
+    TimedRow("no taps, slow leaks, recurrence", 0, is_recurrent=True, leak_shift=FAST_AND_SLOW),
     TimedRow("linear on the present frame", 1, is_liquid=False),
     TimedRow("linear on the last 24 frames", SHORT_TAPS, is_liquid=False),
 )

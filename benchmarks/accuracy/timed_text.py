@@ -35,22 +35,25 @@ MEASURES: Final = (
     Measure(MEMORY, "memory", "memory capacity", 1.0, 1, " frames"),
     Measure(NARMA, "NARMA-10", "NARMA-10", 1.0, 3, "", -1),
 )
-# What recurrence is judged by: where, with it, without it.
-CONTRASTS: Final = tuple(
-    (f"with {row.name}" if row.frames != 0 else "without taps", f"{row.name}, recurrence", row.name)
-    for row in ROWS
-    if row.is_liquid and not row.is_recurrent
+# What is judged by the difference of two rows.
+CONTRASTS: Final = (
+    ("recurrence without taps", "no taps, recurrence", "no taps"),
+    ("recurrence with slow leaks", "no taps, slow leaks, recurrence", "no taps, slow leaks"),
+    ("recurrence with taps to 24 frames", "taps to 24 frames, recurrence", "taps to 24 frames"),
+    ("a share of slow leaks without taps", "no taps, slow leaks", "no taps"),
 )
 
 _SIZE: Final = Size()
 _TRAIN: Final = 3 * _SIZE.sequences // 4
 _ABOUT: Final = f"""\
-Liquids of 256 neurons as `live_no_taps.yaml` makes them: without input taps, with 6 taps to 24 frames, or with taps
-that reach as far as the task; recurrence is 4 sources a neuron, gain 0.5, delays to 128 steps (32 frames). Frames are
-made of random numbers and go past the front end; thresholds are set on training frames, without labels; the liquid runs
-as integers, and a linear readout in floating point (ridge, its strength chosen on the training part) sees its present
-state only. Means of {len(SEEDS)} seeds, which change patterns, trials and wiring, ± their standard deviation.
-Differences are paired, seed by seed, ± their standard error; less than {CLEAR:.0f} of them is called no difference.
+Liquids of 256 neurons as `live_no_taps.yaml` makes them, 6 taps a neuron: all of the present frame, or of delays drawn
+uniformly to 24 frames or as far as the task reaches; recurrence is 4 sources a neuron, gain 0.5, delays to 128 steps
+(32 frames). Leak shifts are 3 or 4 (a membrane forgets within 2 to 4 frames); with slow leaks they are 3, 4, 7, 8 or 9
+(up to 128 frames). Frames are made of random numbers and go past the front end; thresholds are set on training frames,
+without labels; the liquid runs as integers, and a linear readout in floating point (ridge, its strength chosen on the
+training part) sees its present state only. Means of {len(SEEDS)} seeds, which change patterns, trials and wiring, ±
+their standard deviation. Differences are paired, seed by seed, ± their standard error; less than {CLEAR:.0f} of them is
+called no difference.
 
 - *Delayed match*: {LEAD_FRAMES} frames of noise, one of two patterns, {GAPS[0]}, {GAPS[1]} or {GAPS[2]} frames of
   noise, one of the two again; is it the same? A pattern is {PATTERN_FRAMES} frames in which {SPIKE_SHARE:.0%} of the
@@ -70,7 +73,7 @@ Differences are paired, seed by seed, ± their standard error; less than {CLEAR:
 
 
 def timed_text(rows: Mapping[str, Sequence[Timed]]) -> str:
-    """The tasks, the table, and a line a task of what recurrence does."""
+    """The tasks, the table, and a line a task of what recurrence and slow leaks do."""
     shown = [row.name for row in ROWS if row.name in rows]
     table = [[name, *(_cell(measure, rows[name]) for measure in MEASURES)] for name in shown]
     lines = "".join(f"- {line}\n" for line in (_verdicts(measure, rows) for measure in MEASURES) if line)
@@ -83,9 +86,9 @@ def _cell(measure: Measure, seeds: Sequence[Timed]) -> str:
 
 
 def _verdicts(measure: Measure, rows: Mapping[str, Sequence[Timed]]) -> str:
-    """What recurrence does for one task, seed by seed."""
+    """What recurrence and slow leaks do for one task, seed by seed."""
     said = []
-    for where, with_, without in CONTRASTS:
+    for what, with_, without in CONTRASTS:
         if with_ not in rows or without not in rows:
             continue
         pairs = zip(rows[with_], rows[without], strict=True)
@@ -95,5 +98,5 @@ def _verdicts(measure: Measure, rows: Mapping[str, Sequence[Timed]]) -> str:
         word = "makes no difference"
         if is_clear:
             word = "helps" if measure.best * more.mean() > 0 else "harms"
-        said.append(f"{word} {where} ({more.mean():+.{measure.digits}f} ± {error:.{measure.digits}f}{measure.unit})")
-    return f"{measure.name[0].upper()}{measure.name[1:]}: recurrence {', '.join(said)}." if said else ""
+        said.append(f"{what} {word} ({more.mean():+.{measure.digits}f} ± {error:.{measure.digits}f}{measure.unit})")
+    return f"{measure.name[0].upper()}{measure.name[1:]}: {', '.join(said)}." if said else ""
