@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from scipy.io import wavfile
 
-from benchmarks.accuracy import cost, searched
+from benchmarks.accuracy import cost, searched, streams, timed
 from benchmarks.accuracy.page import Difference, Measured, measure, page, rounded
 from benchmarks.accuracy.peers import USES
 from benchmarks.accuracy.peers.pooling import as_levelled, listener, pooled
@@ -27,6 +27,8 @@ from benchmarks.accuracy.searched import Searched, load_searched, run_search, sa
 from benchmarks.accuracy.sources import ROOT, SOURCES, spoken
 from benchmarks.accuracy.tables import CLAIMS, LIQUIDS, SEEDS, TABLES, Row, Table
 from benchmarks.accuracy.tasks import TASKS
+from benchmarks.accuracy.timed import ROWS, Size, Timed, judge, load_timed, run_timed, save_timed
+from benchmarks.accuracy.timed_text import MEASURES, timed_text
 from benchmarks.markdown import markdown
 from lsm_edge.config import Frontend, parse_config
 from lsm_edge.errors import DataError
@@ -190,7 +192,7 @@ def test_a_result_outlives_comments_but_no_code() -> None:
     one = 'def f(x):\n    """Old."""\n    return x + 1  # more\n'
     assert spoken(one) == spoken('def f(x):\n    """New\n\n    text."""\n    return (x +\n 1)\n')
     assert spoken(one) != spoken(one.replace("1", "2"))
-    assert SOURCES.keys() == {*USES, "search"}
+    assert SOURCES.keys() == {*USES, "search", "time"}
     for patterns in SOURCES.values():
         for pattern in patterns:
             assert list(ROOT.glob(pattern)), pattern
@@ -244,6 +246,90 @@ def test_a_search_is_kept(digits: Path, tmp_path: Path, monkeypatch: pytest.Monk
     assert found.members
     assert found.members[0]["accuracy_held_back"] > 0.5
     run_search(data=digits / "nowhere", results=tmp_path, n_workers=1, say=said.append)  # it has its result
+
+
+def test_a_match_is_two_times_the_same_pattern() -> None:
+    gap, n = 5, 400
+    trials = streams.delayed_match(gap, 3, n)
+    patterns = streams.two_patterns(3)
+    length = streams.PATTERN_FRAMES
+    assert trials.frames.shape == (n, streams.LEAD_FRAMES + 2 * length + gap, streams.N_BANDS)
+    first, last = streams.LEAD_FRAMES, streams.LEAD_FRAMES + length + gap
+    shown = [
+        [int(((trials.frames[i, at : at + length] == 255) == patterns[1]).all()) for at in (first, last)]
+        for i in range(n)
+    ]
+    np.testing.assert_array_equal(trials.classes, [int(a == b) for a, b in shown])
+    assert 0.4 < trials.classes.mean() < 0.6
+    assert trials.frames[:, :first].max() < 64
+    np.testing.assert_array_equal(trials.frames, streams.delayed_match(gap, 3, n).frames)
+
+
+@pytest.mark.parametrize("n_bits", [1, 3])
+def test_parity_counts_the_last_patterns(n_bits: int) -> None:
+    trials = streams.temporal_parity(n_bits, 3, 200)
+    by_bit = (trials.frames == 255).reshape(200, streams.BITS_SHOWN, streams.PATTERN_FRAMES, streams.N_BANDS)
+    bits = (by_bit == streams.two_patterns(3)[1]).all(axis=(2, 3))
+    np.testing.assert_array_equal(trials.classes, bits[:, -n_bits:].sum(axis=1) % 2)
+
+
+def test_narma10_is_its_formula() -> None:
+    u = np.random.default_rng(0).uniform(0, 0.5, (2, 60))
+    y = streams.narma10(u)
+    t = 40
+    expected = 0.3 * y[:, t] + 0.05 * y[:, t] * y[:, t - 9 : t + 1].sum(axis=1) + 1.5 * u[:, t - 8] * u[:, t + 1] + 0.1
+    np.testing.assert_allclose(y[:, t + 1], expected)
+    np.testing.assert_allclose(y[:, 0], 0.1)
+    np.testing.assert_array_equal(streams.lagged(u, 3)[:, 5], u[:, 3:6])
+    np.testing.assert_array_equal(streams.lagged(u, 3)[:, 0, :2], 0)
+
+
+def test_order_in_time_is_judged_on_what_was_not_seen() -> None:
+    """Frames themselves say nothing of match and parity, and the last 24 of them remember 23; a liquid says more."""
+    size = Size(train=300, test=200, sequences=4, n_frames=300)
+    known, few = judge(ROWS[-1], 5, size), judge(replace(ROWS[3], n_neurons=40), 5, size)
+    assert known.keys() == few.keys() == {measure.key for measure in MEASURES}
+    assert all(0.35 < known[key] < 0.65 for key in known if key.startswith(("match", "parity")))
+    assert known[timed.MEMORY] == pytest.approx(timed.SHORT_TAPS - 1, abs=1)
+    assert known[timed.NARMA] < 0.5
+    assert few["match 16"] > 0.6
+    assert 1 < few[timed.MEMORY] < 40
+    assert few[timed.NARMA] < 1
+
+
+def test_rows_about_time_differ_in_what_they_say() -> None:
+    configs = {row.name: row.config(7, 31) for row in ROWS if row.is_liquid}
+    assert {config.reservoir.n_neurons for config in configs.values()} == {256}
+    for name, config in configs.items():
+        assert (config.reservoir.topology.kind == "none") == ("recurrence" not in name)
+        assert (max(config.reservoir.leak_shift or []) > 4) == ("slow" in name)
+    assert [config.encoder.max_delay_frames for config in configs.values()] == [0, 0, 24, 24, 31, 0, 0]  # type: ignore[union-attr]
+
+
+def _save_timed(results: Path) -> None:
+    """Recurrence is worth 5 points, or frames, in every row but where taps reach 24 frames: there it costs as many."""
+    for row in ROWS:
+        for seed in SEEDS:
+            value = 0.6 + 0.001 * (seed % 3) + (-0.05 if row.frames == 24 else 0.05) * row.is_recurrent
+            save_timed(results, row, seed, Timed({measure.key: value for measure in MEASURES}, 1.0))
+
+
+def test_order_in_time_is_kept_and_said(tmp_path: Path) -> None:
+    assert load_timed(tmp_path) == {}
+    _save_timed(tmp_path)
+    said: list[str] = []
+    run_timed(results=tmp_path, n_workers=1, say=said.append)
+    assert said == [f"time: 0 of {len(ROWS) * len(SEEDS)} results to go"]
+    text = timed_text(load_timed(tmp_path))
+    assert "| no taps | 60.1 ± 0.1 | 60.1 ± 0.1 |" in text
+    assert (
+        "- Delayed match over 16 frames: recurrence without taps helps (+5.0 ± 0.0 points), recurrence with slow leaks "
+        "helps (+5.0 ± 0.0 points), recurrence with taps to 24 frames harms (-5.0 ± 0.0 points), "
+        "a share of slow leaks without taps makes no difference (+0.0 ± 0.0 points).\n"
+    ) in text
+    assert "- NARMA-10: recurrence without taps harms (+0.050 ± 0.000), " in text
+    assert ", recurrence with taps to 24 frames helps (-0.050 ± 0.000), " in text
+    assert "## Order in time" in page(TABLES, CLAIMS, tmp_path)
 
 
 def test_a_row_that_fails_is_reported_and_the_others_are_kept(digits: Path, tmp_path: Path) -> None:

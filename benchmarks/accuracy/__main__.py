@@ -11,6 +11,7 @@ from benchmarks.accuracy.page import page
 from benchmarks.accuracy.run import jobs_of, run_jobs
 from benchmarks.accuracy.searched import run_search
 from benchmarks.accuracy.tables import CLAIMS, TABLES
+from benchmarks.accuracy.timed import run_timed
 from lsm_edge.errors import LsmEdgeError
 from lsm_edge.files import write_atomically
 
@@ -19,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 
 def main() -> int:
     """Exit code 1: a row failed; 2: bad input."""
-    keys = [*(table.key for table in TABLES), "search"]
+    keys = [*(table.key for table in TABLES), "time", "search"]
     parser = argparse.ArgumentParser(prog="benchmarks.accuracy", description=__doc__)
     parser.add_argument("--data", default="", help="folder of the data sets; else $LSM_EDGE_DATA, else ../shared/data")
     parser.add_argument("--results", type=Path, default=ROOT / "build" / "accuracy", help="where results are kept")
@@ -35,6 +36,8 @@ def main() -> int:
         if not asked.render:
             if "search" in asked.tables and not asked.rows:
                 run_search(data=data, results=asked.results, n_workers=asked.workers, say=_say)
+            if "time" in asked.tables and not asked.rows:
+                run_timed(results=asked.results, n_workers=asked.workers, say=_say)
             jobs = jobs_of([table for table in TABLES if table.key in asked.tables])
             jobs = [job for job in jobs if asked.rows in job.row.name]
             failures = run_jobs(jobs, data=data, results=asked.results, n_workers=asked.workers, say=_say)

@@ -14,6 +14,8 @@ from benchmarks.accuracy.result import Result, load_result
 from benchmarks.accuracy.run import Job, shown_rows
 from benchmarks.accuracy.searched import load_searched, searched_claims, searched_text
 from benchmarks.accuracy.tables import LIQUIDS, SEEDS, Claim, Row, Table
+from benchmarks.accuracy.timed import load_timed
+from benchmarks.accuracy.timed_text import timed_text
 from benchmarks.markdown import markdown
 
 CLEAR = 2.0  # standard errors: a difference of less is not called one
@@ -126,6 +128,9 @@ def page(tables: Sequence[Table], claims: Sequence[Claim], results: Path) -> str
         verdicts = [*compared(table, rows), *contrasted(table, rows), *chosen_settings(rows)]
         if verdicts:
             parts.append("".join(f"- {verdict}\n" for verdict in verdicts))
+    timed = load_timed(results)
+    if timed:
+        parts += ["## Order in time\n", timed_text(timed)]
     if searched:
         parts += ["## What a search finds\n", searched_text(searched)]
     return "\n".join(parts)

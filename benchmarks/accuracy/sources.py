@@ -31,6 +31,13 @@ _LIQUID: Final = (
     "lsm_edge/learn/select.py",
     "lsm_edge/learn/trainer.py",
 )
+_TIME: Final = (
+    "benchmarks/accuracy/streams.py",
+    "benchmarks/accuracy/timed.py",
+    "lsm_edge/evaluation/metrics.py",
+    "lsm_edge/golden.py",
+    "lsm_edge/learn/draw.py",
+)
 
 
 def _peer(*modules: str) -> tuple[str, ...]:
@@ -49,6 +56,7 @@ SOURCES: Final = {
     "gru": (*_HEARING, *_peer("gru", "network")),
     "ds_cnn": (*_HEARING, *_peer("ds_cnn", "network")),
     "search": (*_HEARING, *_READOUT, *_WIRING, *_LIQUID, "lsm_edge/search/*.py"),
+    "time": (*_TIME, *_READOUT, *_WIRING, *_LIQUID),
 }
 
 

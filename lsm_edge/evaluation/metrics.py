@@ -83,27 +83,43 @@ class Memory:
 def memory(model: Model, seed: int, *, sequences: int = 8, n_frames: int = 500, longest: int = 128) -> Memory:
     """Memory capacity (H. Jaeger, GMD Report 152 (2001)).
 
-    Input: one random number u, uniform in 0 to 1, a frame; half of the bands, drawn, hold 255 u and the others
-    255 (1 - u). State: each neuron's spikes in the last frame (0 to `steps_per_frame`), and nothing of a readout's own
-    memory. A ridge reconstruction of u(t - k) is fitted on three quarters of the sequences, and its squared correlation
-    with the truth taken on the others, which it has not seen; below 0.01, what chance gives there, it counts as 0.
+    Input: see `uniform_input`. State: each neuron's spikes in the last frame (0 to `steps_per_frame`), and nothing of a
+    readout's own memory.
+    """
+    u, frames = uniform_input(seed, model.manifest.frontend.n_bands, sequences, n_frames)
+    return recalled(u, spike_counts(model, frames), longest, frame_ms(model))
+
+
+def uniform_input(seed: int, n_bands: int, sequences: int, n_frames: int) -> tuple[Floats, Ints]:
+    """Random numbers u (sequences, frames), uniform in 0 to 1, and the levelled frames that say them.
+
+    Half of the bands, drawn, hold 255 u and the others 255 (1 - u).
     """
     draw = Draw(seed, _MEMORY)
-    longest = min(longest, n_frames // 2)
-    rising = _half(draw, model.manifest.frontend.n_bands)
+    rising = _half(draw, n_bands)
     u = draw.uniform(sequences, n_frames)
     mixed = np.where(rising, u[..., None], 1 - u[..., None])
-    counts = _counts(model, np.floor(256 * mixed).astype(np.int64)).astype(np.float64)
+    return u, np.floor(256 * mixed).astype(np.int64)
+
+
+def recalled(u: Floats, state: NDArray[Any], longest: int, frame_ms: float) -> Memory:
+    """How well u(t - k) can be read from `state` (sequences, frames, features) at frame t, for k = 1 to `longest`.
+
+    A ridge reconstruction is fitted on three quarters of the sequences, and its squared correlation with the truth
+    taken on the others, which it has not seen; below 0.01, what chance gives there, it counts as 0.
+    """
+    sequences, n_frames = u.shape
+    longest = min(longest, n_frames // 2)
     later = np.arange(longest, n_frames)
     past = np.stack([u[:, later - k] for k in range(1, longest + 1)], axis=-1)  # (sequences, later frames, delays)
-    state = counts[:, later]
+    state = state[:, later].astype(np.float64)
     n_train = max(3 * sequences // 4, 1)
     x, mean, scale = _standard(state[:n_train].reshape(-1, state.shape[-1]))
     y = past[:n_train].reshape(-1, longest)
     weights = np.linalg.solve(x.T @ x + np.eye(x.shape[1]), x.T @ (y - y.mean(axis=0)))
     found = ((state[n_train:].reshape(-1, state.shape[-1]) - mean) / scale) @ weights
     r2 = _squared_correlation(found, past[n_train:].reshape(-1, longest))
-    return Memory(tuple(np.where(r2 < 0.01, 0.0, r2).tolist()), frame_ms(model))
+    return Memory(tuple(np.where(r2 < 0.01, 0.0, r2).tolist()), frame_ms)
 
 
 @dataclass(frozen=True)
@@ -134,7 +150,7 @@ def fading(model: Model, seed: int, *, pairs: int = 8, n_before: int = 32, n_com
     before = draw.integers(0, 256, 2, pairs, n_before, bands)
     common = draw.integers(0, 256, pairs, n_common, bands)
     frames = np.concatenate([before, np.broadcast_to(common, (2, *common.shape))], axis=2)
-    counts = _counts(model, frames.reshape(2 * pairs, n_before + n_common, bands))
+    counts = spike_counts(model, frames.reshape(2 * pairs, n_before + n_common, bands))
     difference = np.abs(counts[:pairs] - counts[pairs:]).mean(axis=(0, 2))
     usual = float(difference[n_before // 2 : n_before].mean())
     return Fading(tuple((difference[n_before:] / max(usual, 1e-12)).tolist()), frame_ms(model))
@@ -311,7 +327,7 @@ def frame_ms(model: Model) -> float:
     return 1000 * model.manifest.frontend.hop_samples / model.manifest.frontend.sample_hz
 
 
-def _counts(model: Model, levelled: Ints) -> Ints:
+def spike_counts(model: Model, levelled: Ints) -> Ints:
     """Levelled frames (sequences, frames, bands) -> spikes of each neuron and frame, (sequences, frames, neurons)."""
     sequences, n_frames, _ = levelled.shape
     settings = model.manifest.reservoir
