@@ -60,7 +60,7 @@ LSM_KERNEL uint32_t headroom_of(const int16_t *samples, size_t n_samples)
     uint32_t used = 0;
     size_t i;
     for (i = 0; i < n_samples; i += 2U) {
-        uint32_t pair = load_pair(&samples[i]);
+        uint32_t pair = load_aligned(&samples[i]);
         used |= pair ^ (pair << 1);
     }
     return headroom_from(used);
@@ -70,7 +70,7 @@ LSM_KERNEL uint32_t headroom_of(const int16_t *samples, size_t n_samples)
  * sample << headroom < 2^15: the product, shifted, stays within int32_t. */
 LSM_KERNEL uint32_t windowed(const int16_t *samples, const int16_t *window_q15, size_t pair, uint32_t headroom)
 {
-    uint32_t x = load_pair(&samples[2U * pair]);
+    uint32_t x = load_aligned(&samples[2U * pair]);
     uint32_t re = (uint32_t)(low_half(x) * window_q15[2U * pair]) << headroom;
     uint32_t im = (uint32_t)(high_half(x) * window_q15[2U * pair + 1U]) << headroom;
     return (re >> 16) | (im & 0xFFFF0000U);

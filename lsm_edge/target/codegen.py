@@ -68,12 +68,18 @@ class _CTable:
 
 
 def generate_library(
-    model: Model, *, command: str = "lsm-edge generate", prefix: str = "lsm", dsp: bool = False
+    model: Model,
+    *,
+    command: str = "lsm-edge generate",
+    prefix: str = "lsm",
+    dsp: bool = False,
+    any_tables: bool = False,
 ) -> dict[str, str]:
     """The generated library: `lsm.h`, `lsm.c`, `lsm_tables.h`, the kernels.
 
-    With `dsp` some kernels are twins for cores with the DSP extension: the same integers, on any machine. `prefix`
-    renames everything that is exported, and the files, so that two models fit in one firmware.
+    With `dsp` some kernels are twins for cores with the DSP extension: the same integers, on any machine. With
+    `any_tables` nothing is chosen because of what the tables hold: they may be exchanged. `prefix` renames everything
+    that is exported, and the files, so that two models fit in one firmware.
 
     Raises:
         RangeError: an accumulator could overflow.
@@ -84,7 +90,7 @@ def generate_library(
     folder, names = asset("firmware") / "kernels", (*KERNELS, *DSP_KERNELS * dsp)
     kernels = {name: (folder / name).read_text(encoding="utf-8") for name in names}
     templates = _environment()
-    values = _library_values(model, command, sources_digest(kernels), dsp)
+    values = _library_values(model, command, sources_digest(kernels), dsp, any_tables)
     rendered = {name.removesuffix(".j2"): templates.get_template(name).render(values) for name in _LIBRARY}
     files = {**rendered, **kernels}
     sources = [(asset("templates") / name).read_text(encoding="utf-8") for name in _LIBRARY]
@@ -103,9 +109,9 @@ def render_host(model: Model, prefix: str = "lsm") -> str:
     return _renamed(_environment().get_template("host.c.j2").render(values), prefix)
 
 
-def _library_values(model: Model, command: str, sources: str, dsp: bool) -> dict[str, Any]:
+def _library_values(model: Model, command: str, sources: str, dsp: bool, any_tables: bool) -> dict[str, Any]:
     manifest, ranges, kept = model.manifest, ranges_of(model), kept_frames(model, dsp=dsp)
-    tables = _c_tables(model, ranges, dsp)
+    tables = _c_tables(model, ranges, dsp, any_tables)
     return {
         "banner": {
             "version": f"lsm-edge {__version__}",
@@ -122,7 +128,7 @@ def _library_values(model: Model, command: str, sources: str, dsp: bool) -> dict
         "segment": manifest.decision.mode == "segment",
         "dsp": dsp,
         "twin": "_dsp" if dsp else "",
-        "twins": _twins(model, ranges, dsp),
+        "twins": _twins(model, ranges, dsp, any_tables),
         "rows": current_rows(manifest),
         "history_frames": history_frames(manifest),
         "max_frames": max_frames(manifest),
@@ -136,27 +142,43 @@ def _library_values(model: Model, command: str, sources: str, dsp: bool) -> dict
         "tables": tables,
         "ranges": ranges,
         "bounds": {name: f"{item.kept[0]}, {item.kept[1]}" for name, item in ranges.items()},
+        "arrived": _arrived(ranges, dsp),
         "answer": replace(known_answer(model), table_crc=_crc(tables)),
     }
 
 
-def _twins(model: Model, ranges: Mapping[str, Range], dsp: bool) -> dict[str, Any]:
-    """What is chosen for a twin because of what the tables hold: further arguments, as they are written in C."""
-    if not dsp:
-        plain = {"deliver": "deliver_spikes", "arrive": f", {is_in_blocks(model):d}", "fire": ""}
-        return {**plain, "aligned": False, "points": False}
+def _twins(model: Model, ranges: Mapping[str, Range], dsp: bool, any_tables: bool) -> dict[str, Any]:
+    """What is chosen because of what the tables hold: kernels, and further arguments as they are written in C."""
     leaks, drive = np.unique(model["leak_q15"]).tolist(), ranges["reservoir.drive"]
-    shifts = (shift for shift in range(1, 6) if leaks == [32768 - (32768 >> shift)])  # beyond, a product is as good
-    is_wide = drive.low < INT16_MIN or drive.high > INT16_MAX
+    most = 5 if dsp else 13  # beyond 5, a twin's product is as good; beyond 13, the portable form is not exact
+    shift = next((shift for shift in range(1, most + 1) if leaks == [32768 - (32768 >> shift)]), 0)
+    lowest, highest = (INT16_MIN, INT16_MAX) if dsp else (-(1 << 14), (1 << 14) - 1)
+    is_wide = any_tables or drive.low < lowest or drive.high > highest
     is_aligned = model.manifest.reservoir.n_neurons % 2 == 0
-    in_blocks = is_in_blocks(model)
+    in_blocks = not any_tables and _takes_blocks(model, dsp)
+    sums = ranges.get("encoder.tap_sum")
+    fits = not any_tables and sums is not None and INT16_MIN <= sums.low and sums.high <= INT16_MAX
+    arrive = [f"{_blocks_a_row(model)}U"] * in_blocks + [f"{is_aligned:d}"] * (dsp or not in_blocks)
     return {
-        "deliver": "deliver_blocks" if in_blocks else "deliver_spikes_dsp",
-        "arrive": f", {_blocks_a_row(model)}U, {is_aligned:d}" if in_blocks else f", {is_aligned:d}",
-        "fire": f", {next(shifts, 0)}U, {is_wide:d}, {is_aligned:d}",
+        "deliver": f"deliver_{'blocks' if in_blocks else 'spikes'}{'_dsp' * dsp}",
+        "arrive": "".join(f", {each}" for each in arrive),
+        "fire": f", {0 if any_tables else shift}U, {is_wide:d}, {is_aligned:d}",
+        "encode": f", {fits:d}",
         "aligned": is_aligned,
-        "points": _points_fit_halves(ranges),
+        "points": dsp and _points_fit_halves(ranges),
     }
+
+
+def _arrived(ranges: Mapping[str, Range], dsp: bool) -> str:
+    """Bounds of recurrent currents as they are kept."""
+    low, high = ranges["reservoir.recurrent"].kept if "reservoir.recurrent" in ranges else (0, 0)
+    above = 0 if dsp else 1 << 15
+    return f"{low + above}, {high + above}"
+
+
+def _takes_blocks(model: Model, dsp: bool) -> bool:
+    """Whether synapses are delivered in blocks; without DSP instructions, to whole words."""
+    return is_in_blocks(model) and (dsp or model.manifest.reservoir.n_neurons % 2 == 0)
 
 
 def is_in_blocks(model: Model) -> bool:
@@ -281,13 +303,15 @@ def write_files(folder: Path, files: Mapping[str, str]) -> None:
         raise ConfigError(f"{folder}: cannot be written: {error.strerror}") from None
 
 
-def _c_tables(model: Model, ranges: Mapping[str, Range], dsp: bool) -> list[_CTable]:
-    tables, in_blocks, kept = [], dsp and is_in_blocks(model), kept_frames(model, dsp=dsp)
+def _c_tables(model: Model, ranges: Mapping[str, Range], dsp: bool, any_tables: bool) -> list[_CTable]:
+    tables, in_blocks, kept = [], not any_tables and _takes_blocks(model, dsp), kept_frames(model, dsp=dsp)
     for name in table_specs(model.manifest):
         table, meaning = model[name], _MEANING[name]
         if in_blocks and name in _BLOCKS:
             places, unit, meaning = _BLOCKS[name]
             table = table.reshape(-1, 4)[:, places] * table.dtype.type(unit)
+            if name == "recurrent_weight" and not dsp:
+                table, meaning = table.view(np.uint8) ^ np.uint8(128), f"{meaning[:-1]}, plus 128."
         if kept and name == "tap_offset":
             table, meaning = tap_places(model, kept), _PLACES
         comment = f"{name}: {meaning} In [{table.min()}, {table.max()}]." if table.size else f"{name}: empty."

@@ -30,7 +30,7 @@ from lsm_edge.errors import BuildError
 from lsm_edge.files import cache_folder
 from lsm_edge.golden import TAPS, Taps
 from lsm_edge.model import Model
-from lsm_edge.target.codegen import generate_library, is_in_blocks, render_host
+from lsm_edge.target.codegen import generate_library, render_host
 
 FLAGS: Final = ("-std=gnu11", "-O3", "-fPIC", "-shared", "-fno-semantic-interposition", "-finstrument-functions")
 _KERNEL: Final = "static inline __attribute__((no_instrument_function))"
@@ -98,8 +98,8 @@ class Native:
         asserts: bool = False,
     ) -> None:
         self.model = model
-        self._in_blocks = is_in_blocks(model)
-        files = {**(library or generate_library(model, prefix=prefix)), "host.c": render_host(model, prefix)}
+        library = library or generate_library(model, prefix=prefix, any_tables=writable)
+        files = {**library, "host.c": render_host(model, prefix)}
         self._ffi = cffi.FFI()
         self._ffi.cdef(_CDEF)
         if writable:
@@ -131,15 +131,12 @@ class Native:
         """Write another model's tables over the present ones.
 
         Raises:
-            ValueError: the library was not built with writable tables, or the manifests, front ends or kinds of wiring
-                differ.
+            ValueError: the library was not built with writable tables, or the manifests or front ends differ.
         """
         if not self._tables or model.manifest != self.model.manifest:
             raise ValueError("only a library with writable tables takes another model, and only of the same manifest")
         if any(not np.array_equal(model[name], self.model[name]) for name in FRONTEND_TABLES):
             raise ValueError("only a model with the same front end can be loaded; its tables are not exchanged")
-        if self._in_blocks and not is_in_blocks(model):
-            raise ValueError("only a model whose recurrent synapses come in blocks can be loaded, as they did")
         for name, table in self._own(model).items():
             self._tables[name][...] = table
         self.model = model
