@@ -38,6 +38,7 @@ LSM_KERNEL void clear_currents(uint16_t *recurrent, size_t n_neurons, int is_ali
     size_t n;
     size_t i;
     for (n = 0; n < 8U * n_eights; n += 8U) {
+        LSM_UNROLL
         for (i = 0; i < 8U; i += 2U) {
             store_aligned(&recurrent[n + i], LSM_ABOVE);
         }
@@ -69,8 +70,10 @@ LSM_KERNEL void deliver_spikes(uint16_t *recurrent, uint32_t *due, const uint32_
     clear_currents(recurrent, n_neurons, is_aligned);
     for (word = 0; word < SPIKE_WORDS(n_neurons); word++) {
         uint32_t waiting = due[word];
-        due[word] = 0;
-        deliver_word(recurrent, waiting, &recurrent_start[32U * word], recurrent_target, recurrent_weight);
+        if (waiting != 0U) {
+            due[word] = 0;
+            deliver_word(recurrent, waiting, &recurrent_start[32U * word], recurrent_target, recurrent_weight);
+        }
     }
 }
 
@@ -113,9 +116,11 @@ LSM_KERNEL void deliver_blocks(uint16_t *recurrent, uint32_t *due, const uint32_
     for (word = 0; word < SPIKE_WORDS(n_neurons); word++) {
         size_t before = 32U * word * n_blocks;
         uint32_t waiting = due[word];
-        due[word] = 0;
-        deliver_word_of_blocks(recurrent, waiting, &recurrent_start[32U * word], &place[before], &weight[4U * before],
-                               n_blocks);
+        if (waiting != 0U) {
+            due[word] = 0;
+            deliver_word_of_blocks(recurrent, waiting, &recurrent_start[32U * word], &place[before],
+                                   &weight[4U * before], n_blocks);
+        }
     }
 }
 
@@ -157,11 +162,11 @@ typedef struct {
 } settings_t;
 
 /* decay and integrate two neurons, n and n + 1, one after the other. */
-LSM_KERNEL uint32_t integrate_each(const liquid_t *at, const settings_t *shared, uint32_t n, uint32_t v)
+LSM_KERNEL uint32_t integrate_each(const liquid_t *at, const settings_t *settings, uint32_t n, uint32_t v)
 {
-    int32_t scale = (int32_t)1 << shared->weight_shift;
-    uint32_t leak = 32768U - (32768U >> shared->leak_shift);
-    uint32_t leaks = shared->leak_shift != 0U ? LSM_ONES * leak : load_aligned(&at->leak_q15[n]);
+    int32_t scale = (int32_t)1 << settings->weight_shift;
+    uint32_t leak = 32768U - (32768U >> settings->leak_shift);
+    uint32_t leaks = settings->leak_shift != 0U ? LSM_ONES * leak : load_aligned(&at->leak_q15[n]);
     uint32_t input = load_aligned(&at->current[n]);
     uint32_t arrived = at->recurrent != NULL ? load_aligned(&at->recurrent[n]) : LSM_ABOVE;
     int32_t low = low_half(input) + low_half(arrived ^ LSM_ABOVE) * scale;
@@ -181,11 +186,11 @@ LSM_KERNEL uint32_t decay_two(uint32_t v, uint32_t shift, uint32_t ones)
 
 /* The same at once, if -2^14 <= v < 2^14 and all drives are in that range as well: no
  * sum leaves int16_t. */
-LSM_KERNEL uint32_t integrate_two(const liquid_t *at, const settings_t *shared, uint32_t n, uint32_t v)
+LSM_KERNEL uint32_t integrate_two(const liquid_t *at, const settings_t *settings, uint32_t n, uint32_t v)
 {
     uint32_t sum;
-    if (shared->leak_shift != 0U) {
-        sum = decay_two(v, shared->leak_shift, shared->ones);
+    if (settings->leak_shift != 0U) {
+        sum = decay_two(v, settings->leak_shift, settings->ones);
     } else {
         uint32_t leaks = load_aligned(&at->leak_q15[n]);
         sum = (uint32_t)decay_q15(low_half(v), (int32_t)(leaks & 0xFFFFU))
@@ -193,37 +198,42 @@ LSM_KERNEL uint32_t integrate_two(const liquid_t *at, const settings_t *shared, 
     }
     sum += load_aligned(&at->current[n]) ^ LSM_ABOVE;
     if (at->recurrent != NULL) {
-        sum += load_aligned(&at->recurrent[n]) << shared->weight_shift;
+        sum += load_aligned(&at->recurrent[n]) << settings->weight_shift;
     }
-    return (sum + shared->settled) ^ LSM_ABOVE;
+    return (sum + settings->settled) ^ LSM_ABOVE;
 }
 
 /* decay, integrate, refractory, fire, reset: two neurons. Returns their spikes, in bits
  * 0 and 1. Most neither fire nor rest, and are far from the ends of int16_t. */
-LSM_KERNEL uint32_t fire_two(const liquid_t *at, const settings_t *shared, uint32_t n)
+LSM_KERNEL uint32_t fire_two(const liquid_t *at, const settings_t *settings, uint32_t n)
 {
     uint32_t v = load_aligned(&at->v[n]);
     uint32_t fired = 0;
     uint32_t over;
     uint32_t rest;
-    if (shared->is_wide != 0 || LSM_RARELY(((v ^ (v << 1)) & LSM_ABOVE) != 0U)) {
-        v = integrate_each(at, shared, n, v);
+    if (settings->is_wide != 0 || LSM_RARELY(((v ^ (v << 1)) & LSM_ABOVE) != 0U)) {
+        v = integrate_each(at, settings, n, v);
     } else {
-        v = integrate_two(at, shared, n, v);
+        v = integrate_two(at, settings, n, v);
     }
     /* The highest bit of each half: v, if it is not negative, reaches the threshold. */
     over = ((v | LSM_ABOVE) - load_aligned(&at->threshold[n])) & ~v & LSM_ABOVE;
-    rest = shared->refractory_steps != 0U ? load_half(&at->refractory[n]) : 0U;
+    rest = settings->refractory_steps != 0U ? load_half(&at->refractory[n]) : 0U;
     if (LSM_RARELY((over | rest) != 0U)) {
         uint32_t same = in_register(n); /* addresses are found again, not kept for what is rare */
-        uint32_t resting = ((rest & 0xFFU) != 0U ? 1U : 0U) | (rest > 0xFFU ? 0x100U : 0U);
-        uint32_t fires = (over >> 15) & ~(resting | (resting << 8));
-        uint32_t reset = (fires << 16) - fires;
-        if (shared->refractory_steps != 0U) {
+        if (rest != 0U) {
+            uint32_t resting = rest; /* a one in each byte that is not 0 */
+            if (settings->refractory_steps != 1U) {
+                resting = ((rest & 0xFFU) != 0U ? 1U : 0U) | (rest > 0xFFU ? 0x100U : 0U);
+            }
             store_half(&at->refractory[same], rest - resting);
+            over &= ~((resting << 15) | (resting << 23));
         }
-        v -= (shared->reset_to_zero != 0 ? v : load_aligned(&at->threshold[same])) & reset;
-        fired = (fires | (fires >> 15)) & 3U;
+        if (over != 0U) {
+            uint32_t fires = over >> 15;
+            v -= (settings->reset_to_zero != 0 ? v : load_aligned(&at->threshold[same])) & ((fires << 16) - fires);
+            fired = (fires | (fires >> 15)) & 3U;
+        }
     }
     store_aligned(&at->v[n], v);
     return fired;
@@ -254,27 +264,27 @@ LSM_KERNEL void fire_neurons(int16_t *v, uint8_t *refractory, uint16_t *counts, 
     uint32_t first;
     uint32_t n;
     liquid_t at;
-    settings_t shared;
+    settings_t settings;
     at.v = v;
     at.refractory = refractory;
     at.current = current;
     at.recurrent = recurrent;
     at.leak_q15 = leak_q15;
     at.threshold = threshold;
-    shared.leak_shift = leak_shift;
-    shared.weight_shift = weight_shift;
-    shared.is_wide = is_wide;
-    shared.reset_to_zero = reset_to_zero;
-    shared.refractory_steps = refractory_steps;
-    shared.ones = in_register(LSM_ONES);
-    shared.settled = in_register(LSM_ONES * (0x8000U >> leak_shift) - LSM_ABOVE
+    settings.leak_shift = leak_shift;
+    settings.weight_shift = weight_shift;
+    settings.is_wide = is_wide;
+    settings.reset_to_zero = reset_to_zero;
+    settings.refractory_steps = refractory_steps;
+    settings.ones = in_register(LSM_ONES);
+    settings.settled = in_register(LSM_ONES * (0x8000U >> leak_shift) - LSM_ABOVE
                                  - (recurrent != NULL ? LSM_ABOVE << weight_shift : 0U));
     for (first = 0; first < n_neurons; first += 32U) {
         uint32_t end = n_neurons - first < 32U ? (uint32_t)n_neurons : first + 32U;
         uint32_t word = 0;
         if (is_aligned != 0) {
             for (n = first; n < end; n = in_register(n + 2U)) {
-                word |= fire_two(&at, &shared, n) << (n % 32U);
+                word |= fire_two(&at, &settings, n) << (n % 32U);
             }
             note_spikes(&counts[first], &refractory[first], word, refractory_steps);
         } else {
