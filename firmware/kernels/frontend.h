@@ -98,13 +98,41 @@ LSM_KERNEL_APART void normalise(uint32_t *points, const int16_t *samples, const 
     }
 }
 
+/* A point; on Armv6-M, part by part: to put them together would take longer. */
+LSM_KERNEL void store_point(uint32_t *point, int32_t re, int32_t im)
+{
+#if LSM_HAS_CLZ
+    *point = halves(re, im);
+#else
+    uint8_t *at = (uint8_t *)point;
+    store_half(at, (uint32_t)re);
+    store_half(&at[2], (uint32_t)im);
+#endif
+}
+
 /* a, b <- (a + t) / 2, (a - t) / 2. */
 LSM_KERNEL void butterfly(uint32_t *a, uint32_t *b, int32_t t_re, int32_t t_im)
 {
     int32_t a_re = low_half(*a);
     int32_t a_im = high_half(*a);
-    *a = halves((a_re + t_re) >> 1, (a_im + t_im) >> 1);
-    *b = halves((a_re - t_re) >> 1, (a_im - t_im) >> 1);
+    store_point(a, (a_re + t_re) >> 1, (a_im + t_im) >> 1);
+    store_point(b, (a_re - t_re) >> 1, (a_im - t_im) >> 1);
+}
+
+/* The butterflies between span points from a on and as many behind them; every
+ * stride-th of the twiddles. */
+LSM_KERNEL_APART void butterflies(uint32_t *a, size_t span, const uint32_t *twiddle_q15, size_t stride)
+{
+    const uint32_t *end = &a[span];
+    for (; a < end; a++) {
+        uint32_t *b = &a[span];
+        int32_t w_re = low_half(*twiddle_q15);
+        int32_t w_im = high_half(*twiddle_q15);
+        int32_t b_re = low_half(*b);
+        int32_t b_im = high_half(*b);
+        butterfly(a, b, (b_re * w_re - b_im * w_im) >> 15, (b_re * w_im + b_im * w_re) >> 15);
+        twiddle_q15 = &twiddle_q15[stride];
+    }
 }
 
 /* Complex FFT, decimation in time, in place, from bit-reversed order; halved at
@@ -115,7 +143,6 @@ LSM_KERNEL_APART void transform(uint32_t *points, const uint32_t *twiddle_q15, s
 {
     size_t span;
     size_t first;
-    size_t k;
     for (first = 0; first < n_points; first += 2U) {
         butterfly(&points[first], &points[first + 1U], low_half(points[first + 1U]), high_half(points[first + 1U]));
     }
@@ -126,16 +153,7 @@ LSM_KERNEL_APART void transform(uint32_t *points, const uint32_t *twiddle_q15, s
     for (span = 4U; span < n_points; span *= 2U) {
         size_t stride = n_points / span;
         for (first = 0; first < n_points; first += 2U * span) {
-            uint32_t *a = &points[first];
-            uint32_t *b = &points[first + span];
-            for (k = 0; k < span; k++) {
-                uint32_t twiddle = twiddle_q15[k * stride];
-                int32_t w_re = low_half(twiddle);
-                int32_t w_im = high_half(twiddle);
-                int32_t b_re = low_half(b[k]);
-                int32_t b_im = high_half(b[k]);
-                butterfly(&a[k], &b[k], (b_re * w_re - b_im * w_im) >> 15, (b_re * w_im + b_im * w_re) >> 15);
-            }
+            butterflies(&points[first], span, twiddle_q15, stride);
         }
     }
 }
