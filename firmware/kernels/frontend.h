@@ -186,9 +186,23 @@ LSM_KERNEL_APART void bin_power(uint32_t *points, const uint32_t *twiddle_q15, s
     }
 }
 
-/* Weighted bins, added up; below 2^47. Where a product is not longer than a word
- * (Armv6-M, which has no CLZ either) the halves of up to 256 powers are added up
- * apart, each sum at most 256 * 255 * 65535 < 2^32. */
+/* At most 256 weighted bins, added up, where a product is not longer than a word: high
+ * halves of powers apart, and whole powers modulo 2^32. What low halves add to the
+ * former, at most 256 * 255 * 65535 < 2^32, is the difference. */
+LSM_KERNEL_APART uint64_t short_band_power(const uint32_t *power, const uint8_t *weight_q8, size_t n_bins)
+{
+    uint32_t high = 0;
+    uint32_t all = 0;
+    size_t bin;
+    for (bin = 0; bin < n_bins; bin++) {
+        high += (power[bin] >> 16) * weight_q8[bin];
+        all += power[bin] * weight_q8[bin];
+    }
+    return ((uint64_t)high << 16) + (all - (high << 16));
+}
+
+/* Weighted bins, added up; below 2^47. Armv6-M, which has no CLZ, has no longer products
+ * either. */
 LSM_KERNEL uint64_t band_power(const uint32_t *power, const uint8_t *weight_q8, size_t n_bins)
 {
     uint64_t sum = 0;
@@ -198,16 +212,10 @@ LSM_KERNEL uint64_t band_power(const uint32_t *power, const uint8_t *weight_q8, 
         sum += (uint64_t)power[bin] * weight_q8[bin];
     }
 #else
-    while (bin < n_bins) {
-        size_t stop = n_bins - bin > 256U ? bin + 256U : n_bins;
-        uint32_t high = 0;
-        uint32_t low = 0;
-        for (; bin < stop; bin++) {
-            high += (power[bin] >> 16) * weight_q8[bin];
-            low += (power[bin] & 0xFFFFU) * weight_q8[bin];
-        }
-        sum += ((uint64_t)high << 16) + low;
+    for (; n_bins - bin > 256U; bin += 256U) {
+        sum += short_band_power(&power[bin], &weight_q8[bin], 256U);
     }
+    sum += short_band_power(&power[bin], &weight_q8[bin], n_bins - bin);
 #endif
     return sum;
 }
