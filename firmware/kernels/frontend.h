@@ -212,10 +212,11 @@ LSM_KERNEL uint64_t band_power(const uint32_t *power, const uint8_t *weight_q8, 
         sum += (uint64_t)power[bin] * weight_q8[bin];
     }
 #else
-    for (; n_bins - bin > 256U; bin += 256U) {
-        sum += short_band_power(&power[bin], &weight_q8[bin], 256U);
+    while (bin < n_bins) {
+        size_t some = n_bins - bin < 256U ? n_bins - bin : 256U;
+        sum += short_band_power(&power[bin], &weight_q8[bin], some);
+        bin += some;
     }
-    sum += short_band_power(&power[bin], &weight_q8[bin], n_bins - bin);
 #endif
     return sum;
 }
