@@ -23,13 +23,6 @@
 #define LSM_IN_TURN() ((void)0)
 #endif
 
-/* A piece of a kernel whose arguments are constants, of which little is left. */
-#ifdef __GNUC__
-#define LSM_PIECE static inline __attribute__((always_inline, no_instrument_function))
-#else
-#define LSM_PIECE static inline
-#endif
-
 /* A word of two int16_t or four bytes; C99's way to one load or store. */
 LSM_KERNEL uint32_t load_word(const void *from)
 {

@@ -84,6 +84,7 @@ LSM_KERNEL void encode_delta(int16_t *current, uint8_t *reference, const uint8_t
                              const uint16_t *input_target, const int8_t *input_weight, size_t n_bands,
                              size_t n_neurons, int32_t delta, uint32_t shift)
 {
+    uint16_t *sums = (uint16_t *)current;
     int sends = 0;
     size_t band;
     size_t n;
@@ -94,11 +95,11 @@ LSM_KERNEL void encode_delta(int16_t *current, uint8_t *reference, const uint8_t
         int32_t moved = (int32_t)frame[band] - reference[band];
         if (moved >= delta) {
             reference[band] = (uint8_t)(reference[band] + delta);
-            deliver((uint16_t *)current, input_target, input_weight, input_start[2U * band], input_start[2U * band + 1U]);
+            deliver(sums, input_target, input_weight, input_start[2U * band], input_start[2U * band + 1U]);
             sends = 1;
         } else if (-moved >= delta) {
             reference[band] = (uint8_t)(reference[band] - delta);
-            deliver((uint16_t *)current, input_target, input_weight, input_start[2U * band + 1U], input_start[2U * band + 2U]);
+            deliver(sums, input_target, input_weight, input_start[2U * band + 1U], input_start[2U * band + 2U]);
             sends = 1;
         } else {
             /* nothing to send */

@@ -32,6 +32,13 @@
 #define LSM_KERNEL_APART LSM_KERNEL
 #endif
 
+/* A piece of a kernel whose arguments are constants, of which little is left. */
+#ifdef __GNUC__
+#define LSM_PIECE static inline __attribute__((always_inline, no_instrument_function))
+#else
+#define LSM_PIECE static inline
+#endif
+
 /* C99 leaves the right shift of a negative value to the compiler, and how wide
  * the int is in which narrower integers are added and multiplied. */
 typedef char lsm_shift_is_arithmetic[(((int32_t)-1 >> 1) == -1) ? 1 : -1];

@@ -162,7 +162,7 @@ typedef struct {
 } settings_t;
 
 /* decay and integrate two neurons, n and n + 1, one after the other. */
-LSM_KERNEL uint32_t integrate_each(const liquid_t *at, const settings_t *settings, uint32_t n, uint32_t v)
+LSM_PIECE uint32_t integrate_each(const liquid_t *at, const settings_t *settings, uint32_t n, uint32_t v)
 {
     int32_t scale = (int32_t)1 << settings->weight_shift;
     uint32_t leak = 32768U - (32768U >> settings->leak_shift);
@@ -186,7 +186,7 @@ LSM_KERNEL uint32_t decay_two(uint32_t v, uint32_t shift, uint32_t ones)
 
 /* The same at once, if -2^14 <= v < 2^14 and all drives are in that range as well: no
  * sum leaves int16_t. */
-LSM_KERNEL uint32_t integrate_two(const liquid_t *at, const settings_t *settings, uint32_t n, uint32_t v)
+LSM_PIECE uint32_t integrate_two(const liquid_t *at, const settings_t *settings, uint32_t n, uint32_t v)
 {
     uint32_t sum;
     if (settings->leak_shift != 0U) {
@@ -205,7 +205,7 @@ LSM_KERNEL uint32_t integrate_two(const liquid_t *at, const settings_t *settings
 
 /* decay, integrate, refractory, fire, reset: two neurons. Returns their spikes, in bits
  * 0 and 1. Most neither fire nor rest, and are far from the ends of int16_t. */
-LSM_KERNEL uint32_t fire_two(const liquid_t *at, const settings_t *settings, uint32_t n)
+LSM_PIECE uint32_t fire_two(const liquid_t *at, const settings_t *settings, uint32_t n)
 {
     uint32_t v = load_aligned(&at->v[n]);
     uint32_t fired = 0;

@@ -157,11 +157,11 @@ def _twins(model: Model, ranges: Mapping[str, Range], dsp: bool, any_tables: boo
     is_aligned = model.manifest.reservoir.n_neurons % 2 == 0
     in_blocks = not any_tables and _takes_blocks(model, dsp)
     sums = ranges.get("encoder.tap_sum")
-    fits = not any_tables and sums is not None and INT16_MIN <= sums.low and sums.high <= INT16_MAX
-    arrive = [f"{_blocks_a_row(model)}U"] * in_blocks + [f"{is_aligned:d}"] * (dsp or not in_blocks)
+    fits = not any_tables and sums is not None and sums.low >= INT16_MIN and sums.high <= INT16_MAX
+    n_blocks, aligned = f", {_blocks_a_row(model)}U" if in_blocks else "", f", {is_aligned:d}"
     return {
         "deliver": f"deliver_{'blocks' if in_blocks else 'spikes'}{'_dsp' * dsp}",
-        "arrive": "".join(f", {each}" for each in arrive),
+        "arrive": n_blocks + aligned * (dsp or not in_blocks),
         "fire": f", {0 if any_tables else shift}U, {is_wide:d}, {is_aligned:d}",
         "encode": f", {fits:d}",
         "aligned": is_aligned,
