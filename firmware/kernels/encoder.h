@@ -37,6 +37,7 @@ LSM_KERNEL void encode_four(int16_t *current, const uint8_t *first, size_t n_mis
                             const int8_t *tap_weight, size_t n_neurons, size_t n_taps, size_t n_bands, uint32_t shift,
                             int fits)
 {
+    size_t n_few = n_taps < 4U ? n_taps : 4U; /* most models have no more: they take no loop */
     size_t n;
     size_t k;
     for (n = 0; n < n_neurons; n++) {
@@ -45,7 +46,18 @@ LSM_KERNEL void encode_four(int16_t *current, const uint8_t *first, size_t n_mis
         int32_t c = 0;
         int32_t d = 0;
         LSM_UNROLL
-        for (k = 0; k < n_taps; k++) {
+        for (k = 0; k < n_few; k++) {
+            size_t offset = *tap_offset++;
+            int8_t weight = *tap_weight++;
+            if (offset >= n_missing) {
+                const uint8_t *tapped = &first[offset - n_missing];
+                a += weight * (int32_t)tapped[0];
+                b += weight * (int32_t)tapped[n_bands];
+                c += weight * (int32_t)tapped[2U * n_bands];
+                d += weight * (int32_t)tapped[3U * n_bands];
+            }
+        }
+        for (; k < n_taps; k++) {
             size_t offset = *tap_offset++;
             int8_t weight = *tap_weight++;
             if (offset >= n_missing) {
