@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import cffi
+import numpy as np
 import pytest
-from emulated import M4, compile_firmware
+from emulated import M0, M4, compile_firmware
 from hypothesis import given
 from hypothesis import strategies as st
 from models import LIVE, RECURRENT, small_model, sound
@@ -19,7 +20,7 @@ from needs import need, need_host_compiler
 from sample_models import SETTINGS, sample_model
 
 from lsm_edge.assets import asset
-from lsm_edge.board import load_board
+from lsm_edge.board import Board, load_board
 from lsm_edge.errors import ConfigError, RangeError
 from lsm_edge.files import write_atomically
 from lsm_edge.golden import run_clips
@@ -341,21 +342,31 @@ def test_rows_are_aligned(values: list[int], rows: str | None) -> None:
 
 
 @pytest.mark.parametrize("n_neurons", [64, 66, 129])
-def test_blocks_of_four_are_packed(n_neurons: int, tmp_path: Path) -> None:
-    """Where a twin delivers blocks, an index stands for four targets; all taps and the self-test stay what they are."""
+@pytest.mark.parametrize("board", [M0, M4], ids=lambda board: str(board.core))
+def test_blocks_of_four_are_packed(n_neurons: int, board: Board, tmp_path: Path) -> None:
+    """Where blocks are delivered, an index stands for four targets; all taps and the self-test stay what they are."""
     recurrent = {"topology": {"kind": "blocks", "fan_in": 16}, "max_delay_steps": 2}
     model = small_model(reservoir={"n_neurons": n_neurons, **recurrent})
-    n_synapses = model.manifest.reservoir.n_synapses
-    twin, plain = (generate_library(model, form=form) for form in ("dsp", "portable"))
-    assert f"uint16_t recurrent_target[{n_synapses // 4}]" in twin["lsm_tables.h"]
-    assert f"uint16_t recurrent_target[{n_synapses}]" in plain["lsm_tables.h"]
-    assert "deliver_blocks(lsm->" in twin["lsm.c"]
-    emulator = Emulator(model, compile_firmware(model, M4, tmp_path), M4)
+    n_synapses, packs = model.manifest.reservoir.n_synapses, board.dsp or n_neurons % 2 == 0
+    library = generate_library(model, form="dsp" if board.dsp else "portable")
+    assert f"uint16_t recurrent_target[{n_synapses // 4 if packs else n_synapses}]" in library["lsm_tables.h"]
+    assert f"deliver_{'blocks' if packs else 'spikes'}{'_dsp' * board.dsp}(lsm->" in library["lsm.c"]
+    emulator = Emulator(model, compile_firmware(model, board, tmp_path), board)
     assert emulator.selftest() == 1
     clip = sound(1, 12)
     want, got = run_clips(model, [clip])[0].taps, emulator.tap(clip)
     assert want["reservoir.spikes"].any()
     assert all((got[name] == want[name]).all() for name in want)
+
+
+@pytest.mark.parametrize(("leaks", "shift"), [([24576], 2), ([32764], 13), ([32766], 0), ([24576, 28672], 0)])
+@pytest.mark.parametrize(("weight", "is_wide"), [(64, 0), (65, 1)])
+def test_what_depends_on_tables(leaks: list[int], shift: int, weight: int, is_wide: int) -> None:
+    """Leaks that are a shift, and drives in [-2^14, 2^14), may be taken two at once."""
+    taps = {"kind": "current", "n_taps": 2, "shift": 0}
+    tables = {"leak_q15": np.resize(leaks, 20), "tap_weight": [[weight, 0]] * 20}
+    model = small_model(encoder=taps, reservoir={"n_neurons": 20}, tables=tables)
+    assert re.search(rf", {shift}U, {is_wide}, 1\);", generate_library(model)["lsm.c"])
 
 
 # Three taps of zero sum fit 16 bits; of each band 12 frames are kept twice, and a segment has at most 30.

@@ -146,4 +146,4 @@ def test_log2_of_anything_in_c(kernels: Kernels, small: Kernels, x: int) -> None
 
 @given(st.integers(-32768, 32767), st.integers(-32768, 32767))
 def test_a_pair_is_a_word(kernels: Kernels, first: int, second: int) -> None:
-    assert kernels.load_pair(np.array([first, second], np.int16)) == first % 2**16 + second % 2**16 * 2**16
+    assert kernels.load_aligned(np.array([first, second], np.int16)) == first % 2**16 + second % 2**16 * 2**16

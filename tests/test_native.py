@@ -202,6 +202,22 @@ def test_tables_that_c_is_written_otherwise_for_are_loaded_too(changed: str, nat
         assert differences(loaded, writable, sound(1, 25)) == []
 
 
+def test_tables_of_any_kind_can_be_loaded(native: NativeOf) -> None:
+    """Leaks that differ, synapses that come in no blocks, sums of more than 16 bits: nothing depends on the first."""
+    need_host_compiler()
+    model = small_model(reservoir={**RECURRENT, "topology": {"kind": "blocks", "fan_in": 8}})
+    frames = golden.hear(model, sound(1, 25)).astype(np.uint8)
+    targets = model["recurrent_target"].copy()
+    targets[:4] = targets[3::-1]
+    leaks = np.resize([28672, 24576, 1], model.manifest.reservoir.n_neurons)
+    others = ({"recurrent_target": targets}, {"leak_q15": leaks}, {"tap_weight": 127}, {"recurrent_weight": 127})
+    writable = Native(model, writable=True)
+    for tables in others:
+        other = with_tables(model, tables)
+        writable.load(other)
+        assert np.array_equal(writable.stir([frames]).scores, native(other).stir([frames]).scores)
+
+
 # Compiling.
 
 

@@ -15,26 +15,12 @@
 #define LSM_HAS_DSP 0
 #endif
 
-/* memcpy of a few bytes as the compiler's own: with -ffreestanding it would be a call. */
-#ifdef __GNUC__
-#define LSM_COPY __builtin_memcpy
-#else
-#define LSM_COPY memcpy
-#endif
-
 /* Left alone, GCC mixes the turns of an unrolled loop until their words no longer fit
  * the registers. */
 #if LSM_HAS_DSP && defined(__GNUC__)
 #define LSM_IN_TURN() __asm__ volatile("" ::: "memory")
 #else
 #define LSM_IN_TURN() ((void)0)
-#endif
-
-/* A piece of a kernel whose arguments are constants, of which little is left. */
-#ifdef __GNUC__
-#define LSM_PIECE static inline __attribute__((always_inline, no_instrument_function))
-#else
-#define LSM_PIECE static inline
 #endif
 
 /* A word of two int16_t or four bytes; C99's way to one load or store. */
@@ -48,13 +34,6 @@ LSM_KERNEL uint32_t load_word(const void *from)
 LSM_KERNEL void store_word(void *to, uint32_t word)
 {
     LSM_COPY(to, &word, sizeof word);
-}
-
-/* The low half of x; these cores are little-endian. */
-LSM_KERNEL void store_half(void *to, uint32_t x)
-{
-    uint16_t half = (uint16_t)(x & 0xFFFFU);
-    LSM_COPY(to, &half, sizeof half);
 }
 
 /* Each half: x + y, modulo 2^16. */
@@ -411,16 +390,6 @@ LSM_KERNEL uint32_t nonzero8(uint32_t x)
     low |= (low >> 1) & 0x7F7F7F7FU;
     return (low & 0x01010101U) * 255U;
 #endif
-}
-
-/* x, which the compiler no longer knows: it stays in a register, where shifts of
- * the other operand are free, and is not loaded again for every use. */
-LSM_KERNEL uint32_t in_register(uint32_t x)
-{
-#if LSM_HAS_DSP && defined(__GNUC__)
-    __asm__("" : "+r"(x));
-#endif
-    return x;
 }
 
 /* A word, at any address. Returns the address after it. */

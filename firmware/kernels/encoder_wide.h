@@ -70,7 +70,7 @@ LSM_KERNEL void encode_delta_wide(int16_t *restrict current, uint8_t *restrict r
         return;
     }
     n_listed = list_bits(listed, lines, 2U);
-    add_rows(current, rows, listed, n_listed, n_neurons);
+    add_rows((uint16_t *)current, 0U, rows, listed, n_listed, n_neurons);
     for (i = 0; i < n_in_lanes; i += N_LANES) {
         store_lanes(&current[i], scale_saturated(load_lanes(&current[i]), shift));
     }

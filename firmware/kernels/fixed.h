@@ -32,22 +32,80 @@
 #define LSM_KERNEL_APART LSM_KERNEL
 #endif
 
+/* A piece of a kernel whose arguments are constants, of which little is left. */
+#ifdef __GNUC__
+#define LSM_PIECE static inline __attribute__((always_inline, no_instrument_function))
+#else
+#define LSM_PIECE static inline
+#endif
+
 /* C99 leaves the right shift of a negative value to the compiler, and how wide
  * the int is in which narrower integers are added and multiplied. */
 typedef char lsm_shift_is_arithmetic[(((int32_t)-1 >> 1) == -1) ? 1 : -1];
 typedef char lsm_int_has_32_bits[(sizeof(int) >= sizeof(int32_t)) ? 1 : -1];
 
-/* Two neighbours as one word, the first in the low half: these cores are little-endian.
- * pair is at a multiple of four bytes. */
-LSM_KERNEL uint32_t load_pair(const int16_t *pair)
+/* memcpy of a few bytes as the compiler's own: with -ffreestanding it would be a call.
+ * LSM_AT promises that an address is a multiple of some bytes. */
+#ifdef __GNUC__
+#define LSM_COPY __builtin_memcpy
+#define LSM_AT(address, n_bytes) __builtin_assume_aligned((address), (n_bytes))
+#else
+#define LSM_COPY memcpy
+#define LSM_AT(address, n_bytes) (address)
+#endif
+
+/* Before a loop of few turns, as many at every call: without it. */
+#if defined(__GNUC__) && defined(__arm__)
+#define LSM_UNROLL _Pragma("GCC unroll 4")
+#else
+#define LSM_UNROLL
+#endif
+
+/* What is rarely so is moved out of the way. */
+#ifdef __GNUC__
+#define LSM_RARELY(condition) (__builtin_expect((condition), 0) != 0)
+#else
+#define LSM_RARELY(condition) (condition)
+#endif
+
+/* Two neighbours of 16 bits as one word, the first in the low half, or four of 8 bits:
+ * these cores are little-endian. They are at a multiple of four bytes. */
+LSM_KERNEL uint32_t load_aligned(const void *from)
 {
     uint32_t word;
-#ifdef __GNUC__
-    __builtin_memcpy(&word, __builtin_assume_aligned(pair, sizeof word), sizeof word); /* not a call if freestanding */
-#else
-    memcpy(&word, pair, sizeof word);
-#endif
+    LSM_COPY(&word, LSM_AT(from, 4), sizeof word);
     return word;
+}
+
+LSM_KERNEL void store_aligned(void *to, uint32_t word)
+{
+    LSM_COPY(LSM_AT(to, 4), &word, sizeof word);
+}
+
+/* 16 bits, or two of 8, at a multiple of two bytes. */
+LSM_KERNEL uint32_t load_half(const void *from)
+{
+    uint16_t half;
+    LSM_COPY(&half, LSM_AT(from, 2), sizeof half);
+    return half;
+}
+
+/* The low half of x. */
+LSM_KERNEL void store_half(void *to, uint32_t x)
+{
+    uint16_t half = (uint16_t)(x & 0xFFFFU);
+    LSM_COPY(LSM_AT(to, 2), &half, sizeof half);
+}
+
+/* x, which the compiler no longer knows: a constant stays in a register, where shifts of
+ * the other operand are free, and is not loaded again for every use; an index stays one,
+ * and does not become a pointer for each of the arrays that it reaches. */
+LSM_KERNEL uint32_t in_register(uint32_t x)
+{
+#if defined(__GNUC__) && defined(__arm__)
+    __asm__("" : "+r"(x));
+#endif
+    return x;
 }
 
 /* The two halves of a word, as signed integers. */

@@ -60,7 +60,7 @@ LSM_KERNEL uint32_t headroom_of(const int16_t *samples, size_t n_samples)
     uint32_t used = 0;
     size_t i;
     for (i = 0; i < n_samples; i += 2U) {
-        uint32_t pair = load_pair(&samples[i]);
+        uint32_t pair = load_aligned(&samples[i]);
         used |= pair ^ (pair << 1);
     }
     return headroom_from(used);
@@ -70,7 +70,7 @@ LSM_KERNEL uint32_t headroom_of(const int16_t *samples, size_t n_samples)
  * sample << headroom < 2^15: the product, shifted, stays within int32_t. */
 LSM_KERNEL uint32_t windowed(const int16_t *samples, const int16_t *window_q15, size_t pair, uint32_t headroom)
 {
-    uint32_t x = load_pair(&samples[2U * pair]);
+    uint32_t x = load_aligned(&samples[2U * pair]);
     uint32_t re = (uint32_t)(low_half(x) * window_q15[2U * pair]) << headroom;
     uint32_t im = (uint32_t)(high_half(x) * window_q15[2U * pair + 1U]) << headroom;
     return (re >> 16) | (im & 0xFFFF0000U);
@@ -98,13 +98,41 @@ LSM_KERNEL_APART void normalise(uint32_t *points, const int16_t *samples, const 
     }
 }
 
+/* A point; on Armv6-M, part by part: to put them together would take longer. */
+LSM_KERNEL void store_point(uint32_t *point, int32_t re, int32_t im)
+{
+#if LSM_HAS_CLZ
+    *point = halves(re, im);
+#else
+    uint8_t *at = (uint8_t *)point;
+    store_half(at, (uint32_t)re);
+    store_half(&at[2], (uint32_t)im);
+#endif
+}
+
 /* a, b <- (a + t) / 2, (a - t) / 2. */
 LSM_KERNEL void butterfly(uint32_t *a, uint32_t *b, int32_t t_re, int32_t t_im)
 {
     int32_t a_re = low_half(*a);
     int32_t a_im = high_half(*a);
-    *a = halves((a_re + t_re) >> 1, (a_im + t_im) >> 1);
-    *b = halves((a_re - t_re) >> 1, (a_im - t_im) >> 1);
+    store_point(a, (a_re + t_re) >> 1, (a_im + t_im) >> 1);
+    store_point(b, (a_re - t_re) >> 1, (a_im - t_im) >> 1);
+}
+
+/* The butterflies between span points from a on and as many behind them; every
+ * stride-th of the twiddles. */
+LSM_KERNEL_APART void butterflies(uint32_t *a, size_t span, const uint32_t *twiddle_q15, size_t stride)
+{
+    const uint32_t *end = &a[span];
+    for (; a < end; a++) {
+        uint32_t *b = &a[span];
+        int32_t w_re = low_half(*twiddle_q15);
+        int32_t w_im = high_half(*twiddle_q15);
+        int32_t b_re = low_half(*b);
+        int32_t b_im = high_half(*b);
+        butterfly(a, b, (b_re * w_re - b_im * w_im) >> 15, (b_re * w_im + b_im * w_re) >> 15);
+        twiddle_q15 = &twiddle_q15[stride];
+    }
 }
 
 /* Complex FFT, decimation in time, in place, from bit-reversed order; halved at
@@ -115,7 +143,6 @@ LSM_KERNEL_APART void transform(uint32_t *points, const uint32_t *twiddle_q15, s
 {
     size_t span;
     size_t first;
-    size_t k;
     for (first = 0; first < n_points; first += 2U) {
         butterfly(&points[first], &points[first + 1U], low_half(points[first + 1U]), high_half(points[first + 1U]));
     }
@@ -126,16 +153,7 @@ LSM_KERNEL_APART void transform(uint32_t *points, const uint32_t *twiddle_q15, s
     for (span = 4U; span < n_points; span *= 2U) {
         size_t stride = n_points / span;
         for (first = 0; first < n_points; first += 2U * span) {
-            uint32_t *a = &points[first];
-            uint32_t *b = &points[first + span];
-            for (k = 0; k < span; k++) {
-                uint32_t twiddle = twiddle_q15[k * stride];
-                int32_t w_re = low_half(twiddle);
-                int32_t w_im = high_half(twiddle);
-                int32_t b_re = low_half(b[k]);
-                int32_t b_im = high_half(b[k]);
-                butterfly(&a[k], &b[k], (b_re * w_re - b_im * w_im) >> 15, (b_re * w_im + b_im * w_re) >> 15);
-            }
+            butterflies(&points[first], span, twiddle_q15, stride);
         }
     }
 }
@@ -168,9 +186,23 @@ LSM_KERNEL_APART void bin_power(uint32_t *points, const uint32_t *twiddle_q15, s
     }
 }
 
-/* Weighted bins, added up; below 2^47. Where a product is not longer than a word
- * (Armv6-M, which has no CLZ either) the halves of up to 256 powers are added up
- * apart, each sum at most 256 * 255 * 65535 < 2^32. */
+/* At most 256 weighted bins, added up, where a product is not longer than a word: high
+ * halves of powers apart, and whole powers modulo 2^32. What low halves add to the
+ * former, at most 256 * 255 * 65535 < 2^32, is the difference. */
+LSM_KERNEL_APART uint64_t short_band_power(const uint32_t *power, const uint8_t *weight_q8, size_t n_bins)
+{
+    uint32_t high = 0;
+    uint32_t all = 0;
+    size_t bin;
+    for (bin = 0; bin < n_bins; bin++) {
+        high += (power[bin] >> 16) * weight_q8[bin];
+        all += power[bin] * weight_q8[bin];
+    }
+    return ((uint64_t)high << 16) + (all - (high << 16));
+}
+
+/* Weighted bins, added up; below 2^47. Armv6-M, which has no CLZ, has no longer products
+ * either. */
 LSM_KERNEL uint64_t band_power(const uint32_t *power, const uint8_t *weight_q8, size_t n_bins)
 {
     uint64_t sum = 0;
@@ -181,14 +213,9 @@ LSM_KERNEL uint64_t band_power(const uint32_t *power, const uint8_t *weight_q8, 
     }
 #else
     while (bin < n_bins) {
-        size_t stop = n_bins - bin > 256U ? bin + 256U : n_bins;
-        uint32_t high = 0;
-        uint32_t low = 0;
-        for (; bin < stop; bin++) {
-            high += (power[bin] >> 16) * weight_q8[bin];
-            low += (power[bin] & 0xFFFFU) * weight_q8[bin];
-        }
-        sum += ((uint64_t)high << 16) + low;
+        size_t some = n_bins - bin < 256U ? n_bins - bin : 256U;
+        sum += short_band_power(&power[bin], &weight_q8[bin], some);
+        bin += some;
     }
 #endif
     return sum;

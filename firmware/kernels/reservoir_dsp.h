@@ -15,7 +15,7 @@ LSM_KERNEL uint32_t take_highest(uint32_t *word)
 }
 
 /* Nothing has arrived yet. */
-LSM_KERNEL void clear_currents(int16_t *recurrent, size_t n_neurons, int is_aligned)
+LSM_KERNEL void clear_currents_dsp(int16_t *recurrent, size_t n_neurons, int is_aligned)
 {
     void *at = recurrent;
     size_t n;
@@ -29,7 +29,7 @@ LSM_KERNEL void clear_currents(int16_t *recurrent, size_t n_neurons, int is_alig
 
 /* deliver to the four neurons at an address: their weights are the bytes of a word,
  * in the order 0, 2, 1, 3. */
-LSM_PIECE void deliver_four(uint8_t *recurrent, uint32_t weights, int is_aligned)
+LSM_PIECE void deliver_four_dsp(uint8_t *recurrent, uint32_t weights, int is_aligned)
 {
     uint32_t low;
     uint32_t high;
@@ -40,13 +40,13 @@ LSM_PIECE void deliver_four(uint8_t *recurrent, uint32_t weights, int is_aligned
 /* deliver, where every source reaches aligned blocks of four neurons: where each
  * block begins, in bytes, says place. Of a source there are n_blocks, or as
  * recurrent_start says if that is 0. Two are read at once. */
-LSM_KERNEL void deliver_blocks(int16_t *recurrent, uint32_t *due, const uint32_t *recurrent_start,
-                               const uint16_t *place, const int8_t *weight, size_t n_neurons, size_t n_blocks,
-                               int is_aligned)
+LSM_KERNEL void deliver_blocks_dsp(int16_t *recurrent, uint32_t *due, const uint32_t *recurrent_start,
+                                   const uint16_t *place, const int8_t *weight, size_t n_neurons, size_t n_blocks,
+                                   int is_aligned)
 {
     uint8_t *base = (uint8_t *)recurrent;
     size_t word;
-    clear_currents(recurrent, n_neurons, is_aligned);
+    clear_currents_dsp(recurrent, n_neurons, is_aligned);
     for (word = 0; word < SPIKE_WORDS(n_neurons); word++) {
         uint32_t waiting = rbit(due[word]);
         due[word] = 0;
@@ -62,11 +62,11 @@ LSM_KERNEL void deliver_blocks(int16_t *recurrent, uint32_t *due, const uint32_t
                 uint32_t other;
                 weights = load_two(weights, &one, &other, is_aligned);
                 at += 2;
-                deliver_four(&base[places & 0xFFFFU], one, is_aligned);
-                deliver_four(&base[places >> 16], other, is_aligned);
+                deliver_four_dsp(&base[places & 0xFFFFU], one, is_aligned);
+                deliver_four_dsp(&base[places >> 16], other, is_aligned);
             }
             if (left != 0U) {
-                deliver_four(&base[*at], load_word(weights), is_aligned);
+                deliver_four_dsp(&base[*at], load_word(weights), is_aligned);
             }
         }
     }
@@ -99,7 +99,7 @@ LSM_KERNEL void deliver_spikes_dsp(int16_t *recurrent, uint32_t *due, const uint
                                    size_t n_neurons, int is_aligned)
 {
     size_t word;
-    clear_currents(recurrent, n_neurons, is_aligned);
+    clear_currents_dsp(recurrent, n_neurons, is_aligned);
     for (word = 0; word < SPIKE_WORDS(n_neurons); word++) {
         uint32_t waiting = rbit(due[word]);
         due[word] = 0;
@@ -125,7 +125,7 @@ LSM_KERNEL uint32_t decay_two_by_shift(uint32_t v, uint32_t signs, uint32_t shif
 }
 
 /* The same by any two leaks. */
-LSM_KERNEL uint32_t decay_two(uint32_t v, uint32_t leaks_q15, uint32_t ones)
+LSM_KERNEL uint32_t decay_two_dsp(uint32_t v, uint32_t leaks_q15, uint32_t ones)
 {
     uint32_t low = (uint32_t)(low_half(v) * low_half(leaks_q15));
     uint32_t high = (uint32_t)(high_half(v) * high_half(leaks_q15));
@@ -133,7 +133,7 @@ LSM_KERNEL uint32_t decay_two(uint32_t v, uint32_t leaks_q15, uint32_t ones)
 }
 
 /* integrate two: the drive in 16 bits, which the generator has proven to do. */
-LSM_KERNEL uint32_t integrate_two(uint32_t decayed, uint32_t current, uint32_t recurrent, uint32_t kept,
+LSM_KERNEL uint32_t integrate_two_dsp(uint32_t decayed, uint32_t current, uint32_t recurrent, uint32_t kept,
                                   uint32_t weight_shift)
 {
     return qadd16(decayed, sadd16(current, (recurrent << weight_shift) & kept));
@@ -151,7 +151,7 @@ LSM_KERNEL uint32_t integrate_two_wide(uint32_t decayed, uint32_t current, uint3
 /* fire and reset two: v where it reaches its threshold, but for those `resting`
  * (all bits of a half set). Returns 1 in the halves that fired, out of `ones`.
  * Instructions around the flags are kept together. */
-LSM_KERNEL uint32_t fire_two(uint32_t *v, uint32_t threshold, uint32_t resting, int reset_to_zero, uint32_t ones)
+LSM_KERNEL uint32_t fire_two_dsp(uint32_t *v, uint32_t threshold, uint32_t resting, int reset_to_zero, uint32_t ones)
 {
     uint32_t after = *v;
     uint32_t over = after & ~resting; /* 0 is below every threshold */
@@ -205,8 +205,8 @@ LSM_PIECE uint32_t fire_four(lane_t *at, const shared_t *shared)
         v[1] = decay_two_by_shift(v[1], shared->signs, shared->leak_shift);
     } else {
         at->leak_q15 = load_two(at->leak_q15, &other[0], &other[1], shared->is_aligned);
-        v[0] = decay_two(v[0], other[0], shared->ones);
-        v[1] = decay_two(v[1], other[1], shared->ones);
+        v[0] = decay_two_dsp(v[0], other[0], shared->ones);
+        v[1] = decay_two_dsp(v[1], other[1], shared->ones);
     }
     at->current = load_two(at->current, &input[0], &input[1], shared->is_aligned);
     if (shared->is_recurrent != 0) {
@@ -218,7 +218,7 @@ LSM_PIECE uint32_t fire_four(lane_t *at, const shared_t *shared)
         } else if (shared->is_wide != 0) {
             v[i] = integrate_two_wide(v[i], input[i], other[i], shared->weight_shift);
         } else {
-            v[i] = integrate_two(v[i], input[i], other[i], shared->kept, shared->weight_shift);
+            v[i] = integrate_two_dsp(v[i], input[i], other[i], shared->kept, shared->weight_shift);
         }
     }
     if (shared->refractory_steps != 0U) {
@@ -230,12 +230,12 @@ LSM_PIECE uint32_t fire_four(lane_t *at, const shared_t *shared)
         uint32_t odd = sxtb16_odd(bytes);
         rest = shared->refractory_steps == 1U ? 0U : uqsub8(rest, 0x01010101U);
         at->threshold = load_two(at->threshold, &other[0], &other[1], shared->is_aligned);
-        fired[0] = fire_two(&v[0], other[0], pkhbt_low(even, odd), shared->reset_to_zero, shared->ones);
-        fired[1] = fire_two(&v[1], other[1], pkhtb_high(odd, even), shared->reset_to_zero, shared->ones);
+        fired[0] = fire_two_dsp(&v[0], other[0], pkhbt_low(even, odd), shared->reset_to_zero, shared->ones);
+        fired[1] = fire_two_dsp(&v[1], other[1], pkhtb_high(odd, even), shared->reset_to_zero, shared->ones);
     } else {
         at->threshold = load_two(at->threshold, &other[0], &other[1], shared->is_aligned);
-        fired[0] = fire_two(&v[0], other[0], 0U, shared->reset_to_zero, shared->ones);
-        fired[1] = fire_two(&v[1], other[1], 0U, shared->reset_to_zero, shared->ones);
+        fired[0] = fire_two_dsp(&v[0], other[0], 0U, shared->reset_to_zero, shared->ones);
+        fired[1] = fire_two_dsp(&v[1], other[1], 0U, shared->reset_to_zero, shared->ones);
     }
     at->v = store_two(at->v, v[0], v[1], shared->is_aligned);
     if (shared->refractory_steps != 0U) {

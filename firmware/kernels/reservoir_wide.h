@@ -21,15 +21,20 @@ LSM_KERNEL void spread_row(int8_t *row, const uint16_t *target, const int8_t *we
     }
 }
 
-/* Each neuron's sum over the rows that are listed. */
-LSM_KERNEL void add_rows(int16_t *sums, const int8_t *rows, const uint16_t *listed, size_t n_listed, size_t n_neurons)
+/* Each neuron's sum over the rows that are listed, from `start` on. */
+LSM_KERNEL void add_rows(uint16_t *sums, uint16_t start, const int8_t *rows, const uint16_t *listed, size_t n_listed,
+                         size_t n_neurons)
 {
+    const lanes_t starts = (lanes_t){ 0 } + (int16_t)start;
     size_t n_in_lanes = n_neurons - n_neurons % N_LANES;
     size_t at = 0;
     size_t i;
     size_t j;
     for (; at + LANES_AT_ONCE * N_LANES <= n_in_lanes; at += LANES_AT_ONCE * N_LANES) {
-        lanes_t sum[LANES_AT_ONCE] = { { 0 } };
+        lanes_t sum[LANES_AT_ONCE];
+        for (j = 0; j < LANES_AT_ONCE; j++) {
+            sum[j] = starts;
+        }
         for (i = 0; i < n_listed; i++) {
             const int8_t *row = &rows[listed[i] * n_neurons + at];
             for (j = 0; j < LANES_AT_ONCE; j++) {
@@ -41,17 +46,18 @@ LSM_KERNEL void add_rows(int16_t *sums, const int8_t *rows, const uint16_t *list
         }
     }
     for (; at < n_in_lanes; at += N_LANES) {
-        lanes_t sum = { 0 };
+        lanes_t sum = starts;
         for (i = 0; i < n_listed; i++) {
             sum = add_lanes(sum, widen(load_bytes(&rows[listed[i] * n_neurons + at])));
         }
         store_lanes(&sums[at], sum);
     }
     for (; at < n_neurons; at++) {
-        sums[at] = 0;
+        int32_t sum = start;
         for (i = 0; i < n_listed; i++) {
-            sums[at] = (int16_t)(sums[at] + rows[listed[i] * n_neurons + at]);
+            sum += rows[listed[i] * n_neurons + at];
         }
+        sums[at] = (uint16_t)sum;
     }
 }
 
@@ -81,13 +87,14 @@ LSM_KERNEL size_t list_bits(uint16_t *listed, const uint32_t *words, size_t n_wo
     return n_listed;
 }
 
-/* deliver_spikes. listed is scratch for as many spikes as there are neurons and USUAL_BITS. */
-LSM_KERNEL void deliver_spikes_wide(int16_t *recurrent, uint32_t *due, const int8_t *rows, uint16_t *listed,
+/* deliver_spikes: currents are kept 2^15 above what they are. listed is scratch for as
+ * many spikes as there are neurons and USUAL_BITS. */
+LSM_KERNEL void deliver_spikes_wide(uint16_t *recurrent, uint32_t *due, const int8_t *rows, uint16_t *listed,
                                     size_t n_neurons)
 {
     size_t n_listed = list_bits(listed, due, SPIKE_WORDS(n_neurons));
     memset(due, 0, SPIKE_WORDS(n_neurons) * sizeof due[0]);
-    add_rows(recurrent, rows, listed, n_listed, n_neurons);
+    add_rows(recurrent, 0x8000U, rows, listed, n_listed, n_neurons);
 }
 
 /* decay by a leak of 1 - 2^-shift: floor(v - v / 2^shift) is v - floor(v / 2^shift), less
@@ -120,7 +127,7 @@ LSM_LANES lanes_t integrate_lanes_wide(lanes_t decayed, lanes_t current, lanes_t
  * unless it is_wide. What follows threshold is the same at every call. */
 LSM_KERNEL void fire_neurons_wide(int16_t *restrict v, uint8_t *restrict refractory, uint16_t *restrict counts,
                                   uint32_t *restrict spikes, const int16_t *restrict current,
-                                  const int16_t *restrict recurrent, const uint16_t *restrict leak_q15,
+                                  const uint16_t *restrict recurrent, const uint16_t *restrict leak_q15,
                                   const int16_t *restrict threshold, size_t n_neurons, uint32_t weight_shift,
                                   int reset_to_zero, uint8_t refractory_steps, uint32_t leak_shift, int is_wide)
 {
@@ -130,16 +137,20 @@ LSM_KERNEL void fire_neurons_wide(int16_t *restrict v, uint8_t *restrict refract
     for (n = 0; n < n_in_lanes; n += N_LANES) {
         lanes_t after = load_lanes(&v[n]);
         lanes_t input = load_lanes(&current[n]);
+        lanes_t arrived = { 0 };
         lanes_t limit = load_lanes(&threshold[n]);
         some_t fired;
         after = leak_shift != 0U ? decay_lanes_by_shift(after, leak_shift)
                                  : decay_lanes(after, load_lanes(&leak_q15[n]));
+        if (recurrent != NULL) {
+            arrived = load_lanes(&recurrent[n]) ^ INT16_MIN;
+        }
         if (recurrent == NULL) {
             after = add_saturated(after, input);
         } else if (is_wide != 0) {
-            after = integrate_lanes_wide(after, input, load_lanes(&recurrent[n]), weight_shift);
+            after = integrate_lanes_wide(after, input, arrived, weight_shift);
         } else {
-            after = add_saturated(after, add_lanes(input, scale_lanes(load_lanes(&recurrent[n]), weight_shift)));
+            after = add_saturated(after, add_lanes(input, scale_lanes(arrived, weight_shift)));
         }
         fired = at_least(after, limit);
         if (refractory_steps != 0U) {
@@ -155,7 +166,7 @@ LSM_KERNEL void fire_neurons_wide(int16_t *restrict v, uint8_t *restrict refract
         int32_t drive = current[n];
         uint32_t fired;
         if (recurrent != NULL) {
-            drive += recurrent[n] * ((int32_t)1 << weight_shift);
+            drive += ((int32_t)recurrent[n] - 32768) * ((int32_t)1 << weight_shift);
         }
         fired = lif_step(&v[n], &refractory[n], leak_q15[n], drive, threshold[n], reset_to_zero, refractory_steps);
         counts[n] = (uint16_t)(counts[n] + fired);

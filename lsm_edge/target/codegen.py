@@ -115,7 +115,7 @@ def render_host(model: Model, prefix: str = "lsm", *, rows: bool = False) -> str
 def _library_values(model: Model, command: str, sources: str, form: Form) -> dict[str, Any]:
     dsp = form == "dsp"
     manifest, ranges, kept = model.manifest, ranges_of(model), kept_frames(model, dsp=dsp)
-    tables = _c_tables(model, ranges, dsp)
+    tables = _c_tables(model, ranges, form)
     return {
         "banner": {
             "version": f"lsm-edge {__version__}",
@@ -146,33 +146,47 @@ def _library_values(model: Model, command: str, sources: str, form: Form) -> dic
         "tables": tables,
         "ranges": ranges,
         "bounds": {name: f"{item.kept[0]}, {item.kept[1]}" for name, item in ranges.items()},
+        "arrived": _arrived(ranges, dsp),
         "answer": replace(known_answer(model), table_crc=_crc(tables)),
     }
 
 
 def choices_of(model: Model, ranges: Mapping[str, Range], form: Form) -> dict[str, Any]:
     """Which kernels are called, and with which constants, because of what the tables hold: as they are written in C."""
-    in_blocks = is_in_blocks(model)
-    plain: dict[str, Any] = {"deliver": "deliver_spikes", "arrive": f", {in_blocks:d}", "fire": "", "fire_twin": ""}
-    plain |= {"aligned": False, "points": False, "rows": False}
-    if form == "portable":
-        return plain
+    dsp, wide = form == "dsp", form == "wide"
     leaks, drive = np.unique(model["leak_q15"]).tolist(), ranges["reservoir.drive"]
-    shifts = (shift for shift in range(1, 6) if leaks == [32768 - (32768 >> shift)])  # beyond, a product is as good
-    is_wide = drive.low < INT16_MIN or drive.high > INT16_MAX
-    fire = f", {next(shifts, 0)}U, {is_wide:d}"
-    if form == "wide":
-        return {**plain, "fire": fire, "fire_twin": "_wide", "rows": _has_rows(model)}
+    most = 5 if dsp else 13  # beyond 5, that twin's product is as good; beyond 13, the portable form is not exact
+    shift = next((shift for shift in range(1, most + 1) if leaks == [32768 - (32768 >> shift)]), 0)
+    lowest, highest = (-(1 << 14), (1 << 14) - 1) if form == "portable" else (INT16_MIN, INT16_MAX)
+    is_wide = drive.low < lowest or drive.high > highest
     is_aligned = model.manifest.reservoir.n_neurons % 2 == 0
+    in_blocks = _takes_blocks(model, form)
+    sums = ranges.get("encoder.tap_sum")
+    fits = sums is not None and sums.low >= INT16_MIN and sums.high <= INT16_MAX
+    n_blocks, aligned = f", {_blocks_a_row(model)}U" if in_blocks else "", f", {is_aligned:d}"
+    twin = {"portable": "", "dsp": "_dsp", "wide": "_wide"}[form]
     return {
-        "deliver": "deliver_blocks" if in_blocks else "deliver_spikes_dsp",
-        "arrive": f", {_blocks_a_row(model)}U, {is_aligned:d}" if in_blocks else f", {is_aligned:d}",
-        "fire": f"{fire}, {is_aligned:d}",
-        "fire_twin": "_dsp",
+        "deliver": f"deliver_{'blocks' if in_blocks else 'spikes'}{'_dsp' * dsp}",
+        "arrive": n_blocks + aligned * (dsp or not in_blocks),
+        "fire_twin": twin,
+        "fire": f", {shift}U, {is_wide:d}" + aligned * (not wide),
+        "encode": f", {fits:d}",
         "aligned": is_aligned,
-        "points": _points_fit_halves(ranges),
-        "rows": False,
+        "points": dsp and _points_fit_halves(ranges),
+        "rows": wide and _has_rows(model),
     }
+
+
+def _arrived(ranges: Mapping[str, Range], dsp: bool) -> str:
+    """Bounds of recurrent currents as they are kept."""
+    low, high = ranges["reservoir.recurrent"].kept if "reservoir.recurrent" in ranges else (0, 0)
+    above = 0 if dsp else 1 << 15
+    return f"{low + above}, {high + above}"
+
+
+def _takes_blocks(model: Model, form: Form) -> bool:
+    """Whether synapses are delivered in blocks; without DSP instructions, to whole words."""
+    return form != "wide" and is_in_blocks(model) and (form == "dsp" or model.manifest.reservoir.n_neurons % 2 == 0)
 
 
 def _has_rows(model: Model) -> bool:
@@ -314,13 +328,16 @@ def write_files(folder: Path, files: Mapping[str, str]) -> None:
         raise ConfigError(f"{folder}: cannot be written: {error.strerror}") from None
 
 
-def _c_tables(model: Model, ranges: Mapping[str, Range], dsp: bool) -> list[_CTable]:
-    tables, in_blocks, kept = [], dsp and is_in_blocks(model), kept_frames(model, dsp=dsp)
+def _c_tables(model: Model, ranges: Mapping[str, Range], form: Form) -> list[_CTable]:
+    dsp = form == "dsp"
+    tables, in_blocks, kept = [], _takes_blocks(model, form), kept_frames(model, dsp=dsp)
     for name in table_specs(model.manifest):
         table, meaning = model[name], _MEANING[name]
         if in_blocks and name in _BLOCKS:
             places, unit, meaning = _BLOCKS[name]
             table = table.reshape(-1, 4)[:, places] * table.dtype.type(unit)
+            if name == "recurrent_weight" and not dsp:
+                table, meaning = table.view(np.uint8) ^ np.uint8(128), f"{meaning[:-1]}, plus 128."
         if kept and name == "tap_offset":
             table, meaning = tap_places(model, kept), _PLACES
         comment = f"{name}: {meaning} In [{table.min()}, {table.max()}]." if table.size else f"{name}: empty."

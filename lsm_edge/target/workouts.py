@@ -17,6 +17,7 @@ from unicorn import arm_const, unicorn_const
 
 from lsm_edge.board import Board
 from lsm_edge.model import Model
+from lsm_edge.ranges import recurrent_sums
 from lsm_edge.target.context import history_frames
 from lsm_edge.target.elf import Symbol
 from lsm_edge.target.emulate import Emulator
@@ -153,7 +154,9 @@ def drive_stages(tracer: Tracer, learn: Learn) -> tuple[int, int]:
         for direction in ("up", "down", "either"):
             _run(tracer, learn, np.zeros(2 * hop, np.int16), _jump(tracer, direction))
     n, n_steps = manifest.reservoir.n_neurons, steps
-    high, low = np.full(n, 32767, "<i2"), np.full(n, -32768, "<i2")
+    # However much arrives, potentials and currents so low keep a neuron from firing; most are far from saturation.
+    most = int(recurrent_sums(tracer.model)[1].max()) << manifest.reservoir.weight_shift
+    high, low = np.full(n, 32767, "<i2"), np.full(n, -min(most + 1, 32768), "<i2")
     idle = _steps(tracer, learn, n_steps, 0, lambda step: low)
     _steps(tracer, learn, n_steps, 0, lambda step: high)
     if "delay_steps" not in tracer.model.tables:

@@ -188,6 +188,7 @@ class _Program:
                 turned[done.flow.entry] += done.turned
             elif under_way:
                 under_way[-1].turned |= done.turned
+                under_way[-1].instructions += done.instructions
 
         def pass_over(now: _Activation, callee: int) -> None:
             now.calls[callee] = now.calls.get(callee, 0) + 1

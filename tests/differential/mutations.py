@@ -91,8 +91,8 @@ MUTATIONS: Final = (
     Mutation(
         "twiddle of a neighbour",
         _FRONTEND,
-        "[k * stride]",
-        "[(k ^ 1U) * stride]",
+        "twiddle_q15 = &twiddle_q15[stride];",
+        "twiddle_q15 = &twiddle_q15[stride - 1U];",
         "frontend.frame",
     ),
     Mutation(
@@ -141,7 +141,7 @@ MUTATIONS: Final = (
         "frontend.frame",
     ),
     # encoder
-    Mutation("current wraps", _ENCODER, "saturate_int16(a >> shift)", "(int16_t)(a >> shift)", "encoder.current"),
+    Mutation("current wraps", _ENCODER, "narrowed(a >> shift, fits)", "(int16_t)(a >> shift)", "encoder.current"),
     Mutation("delta above, not from", _ENCODER, "if (moved >= delta)", "if (moved > delta)", "encoder.current"),
     Mutation(
         "down spikes on the up line",
@@ -172,9 +172,58 @@ MUTATIONS: Final = (
         "every other row of currents", _LIBRARY, "(size_t)lsm->row *", "(size_t)(lsm->row & 2U) *", "encoder.current"
     ),
     # reservoir
-    Mutation("spikes are delivered twice", _RESERVOIR, "        due[word] = 0;\n", "", "reservoir.v"),
     Mutation(
-        "the last four of a row are left out", _RESERVOIR, "n < end; n += 4U", "n + 4U < end; n += 4U", "reservoir.v"
+        "spikes are delivered twice",
+        _RESERVOIR,
+        "            due[word] = 0;\n            deliver_word(",
+        "            deliver_word(",
+        "reservoir.v",
+    ),
+    Mutation(
+        "blocks are delivered twice",
+        _RESERVOIR,
+        "            due[word] = 0;\n            deliver_word_of_blocks(",
+        "            deliver_word_of_blocks(",
+        "reservoir.v",
+    ),
+    Mutation("a row's last block is left out", _RESERVOIR, "while (at < end)", "while (&at[1] < end)", "reservoir.v"),
+    Mutation(
+        "a block's first two weights for its last two",
+        _RESERVOIR,
+        "((weights >> 8) & even)",
+        "(weights & even)",
+        "reservoir.v",
+    ),
+    Mutation(
+        "two neurons: recurrent current not shifted",
+        _RESERVOIR,
+        "sum += load_aligned(&at->recurrent[n]) << settings->weight_shift;",
+        "sum += load_aligned(&at->recurrent[n]);",
+        "reservoir.v",
+    ),
+    Mutation(
+        "two neurons: decay sticks at -1", _RESERVOIR, "less + ((v >> 15) & ones) -", "less + ones -", "reservoir.v"
+    ),
+    Mutation(
+        "two neurons: none is far from zero",
+        _RESERVOIR,
+        "LSM_RARELY(((v ^ (v << 1)) & LSM_ABOVE) != 0U)",
+        "0",
+        "reservoir.v",
+    ),
+    Mutation(
+        "two neurons: fires above, not at",
+        _RESERVOIR,
+        "((v | LSM_ABOVE) - load_aligned",
+        "((v | LSM_ABOVE) - LSM_ONES - load_aligned",
+        "reservoir.v",
+    ),
+    Mutation(
+        "two neurons: fires while resting",
+        _RESERVOIR,
+        "            over &= ~((resting << 15) | (resting << 23));\n",
+        "",
+        "reservoir.v",
     ),
     Mutation("recurrent current not shifted", _RESERVOIR, "((int32_t)1 << weight_shift)", "1", "reservoir.v"),
     Mutation(
@@ -202,7 +251,13 @@ MUTATIONS: Final = (
     Mutation(
         "always resets to zero", _RESERVOIR, "(int32_t)fired * threshold", "(int32_t)fired * after", "reservoir.v"
     ),
-    Mutation("spike words backwards", _RESERVOIR, "fired << i", "fired << (31U - i)", "reservoir.spikes"),
+    Mutation(
+        "spike words backwards",
+        _RESERVOIR,
+        "fire_two(&at, &settings, n) << (n % 32U)",
+        "fire_two(&at, &settings, n) << (30U - n % 32U)",
+        "reservoir.spikes",
+    ),
     Mutation(
         "a word of one neuron left out",
         _RESERVOIR,
@@ -613,8 +668,8 @@ MUTATIONS: Final = (
     Mutation(
         "twin: block delivered twice",
         _RESERVOIR_DSP,
-        "deliver_four(&base[places >> 16], other, is_aligned);",
-        "deliver_four(&base[places & 0xFFFFU], other, is_aligned);",
+        "deliver_four_dsp(&base[places >> 16], other, is_aligned);",
+        "deliver_four_dsp(&base[places & 0xFFFFU], other, is_aligned);",
         "reservoir.v",
         "twins",
     ),

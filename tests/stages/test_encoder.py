@@ -81,7 +81,7 @@ def test_current_in_c(kernels: Kernels, shift: int, weights: str, frames: Ints) 
         assert (got == want[t]).all()
 
 
-@pytest.mark.parametrize("twin", [False, True], ids=["portable", "dsp"])
+@pytest.mark.parametrize("form", ["any-sums", "16-bit-sums", "dsp"])
 @pytest.mark.parametrize(
     ("reach", "n_taps", "n_neurons", "n_bands"), [(0, 2, 1, 8), (1, 3, 7, 11), (9, 3, 16, 8), (6, 7, 4, 9)]
 )
@@ -89,7 +89,7 @@ def test_current_in_c(kernels: Kernels, shift: int, weights: str, frames: Ints) 
 @settings(max_examples=20)
 @given(frames=FRAMES)
 def test_four_frames_at_once_in_c(
-    kernels: Kernels, twin: bool, reach: int, n_taps: int, n_neurons: int, n_bands: int, shift: int, frames: Ints
+    kernels: Kernels, form: str, reach: int, n_taps: int, n_neurons: int, n_bands: int, shift: int, frames: Ints
 ) -> None:
     """As the generated code calls it: aligned to the segment's end, whatever part of it has been heard."""
     model = small_model(
@@ -98,9 +98,9 @@ def test_four_frames_at_once_in_c(
         reservoir={"n_neurons": n_neurons},
     )
     weights = np.random.default_rng(1).choice([-127, -1, 0, 90, 127], (n_neurons, n_taps))
-    model = with_tables(model, {"tap_weight": within_16_bits(weights) if twin else weights})
+    model = with_tables(model, {"tap_weight": weights if form == "any-sums" else within_16_bits(weights)})
     frames = np.tile(np.concatenate([frames, frames[::-1], frames[1:]]), 2)[:, :n_bands]
-    assert_same_in_fours(kernels, model, frames, twin)
+    assert_same_in_fours(kernels, model, frames, form)
 
 
 def within_16_bits(weights: Ints) -> Ints:
@@ -111,7 +111,7 @@ def within_16_bits(weights: Ints) -> Ints:
     return weights
 
 
-def assert_same_in_fours(kernels: Kernels, model: Model, frames: Ints, twin: bool) -> None:
+def assert_same_in_fours(kernels: Kernels, model: Model, frames: Ints, form: str) -> None:
     encoder_, n_neurons, n_bands = model.manifest.encoder, model.manifest.reservoir.n_neurons, frames.shape[1]
     reach, sizes = encoder_.max_delay_frames, (n_neurons, encoder_.n_taps)
     flat = np.concatenate([np.zeros(3 * n_bands, np.uint8), frames.astype(np.uint8).ravel()])
@@ -120,7 +120,7 @@ def assert_same_in_fours(kernels: Kernels, model: Model, frames: Ints, twin: boo
     by_band = np.zeros(n_bands * kept // 2, np.uint32)
     for t in range((len(frames) - 1) % 4 - 3, len(frames), 4):
         got, at = np.zeros((4, n_neurons), np.int16), t + 3 - reach
-        if twin:
+        if form == "dsp":
             newest = (t + 3) // 4 % (kept // 4)
             kernels.keep_four(by_band[newest:], flat[(t + 3) * n_bands :], n_bands, kept)
             offsets, weights = tap_places(model, kept), model["tap_weight"]
@@ -128,7 +128,7 @@ def assert_same_in_fours(kernels: Kernels, model: Model, frames: Ints, twin: boo
         else:
             first, missing = flat[max(at, 0) * n_bands :], max(-at, 0) * n_bands
             tables = (model["tap_offset"], model["tap_weight"])
-            kernels.encode_four(got, first, missing, *tables, *sizes, n_bands, encoder_.shift)
+            kernels.encode_four(got, first, missing, *tables, *sizes, n_bands, encoder_.shift, form != "any-sums")
         for row in range(4):
             assert t + row < 0 or (got[row] == want[t + row]).all()
 
@@ -149,7 +149,8 @@ def test_sums_at_the_ends_of_16_bits(kernels: Kernels, shift: int, ends: Ints) -
     frames[:, :6] = np.where(ends[:, None] > 0, [255, 3, 1, 255, 3, 2], 0)
     got = encoder.encode_current(model, frames[None])[0]
     assert set(got[:, :2].ravel().tolist()) <= {0, 32767 >> shift, -32768 >> shift}
-    assert_same_in_fours(kernels, model, frames, twin=True)
+    for form in ("any-sums", "16-bit-sums", "dsp"):
+        assert_same_in_fours(kernels, model, frames, form)
 
 
 def delta_model(delta: int = 12, shift: int = 4, n_bands: int = 8) -> Model:
