@@ -61,6 +61,7 @@ def test_readme_commands_print_what_it_shows(tmp_path: Path, request: pytest.Fix
     if request.config.getoption("--update-golden"):
         README.write_text(text, encoding="utf-8")
 
+
     for command in UNSHOWN.findall("".join(re.findall(r"```sh\n(.*?)```", text, re.DOTALL))):
         for many, fewer in FEWER:
             command = command.replace(many, fewer)

@@ -224,7 +224,8 @@ LSM_PIECE uint32_t fire_two(const liquid_t *at, const settings_t *settings, uint
         if (rest != 0U) {
             uint32_t resting = rest; /* a one in each byte that is not 0 */
             if (settings->refractory_steps != 1U) {
-                resting = ((rest & 0xFFU) != 0U ? 1U : 0U) | (rest > 0xFFU ? 0x100U : 0U);
+                resting = (rest & 0xFFU) != 0U ? 1U : 0U;
+                resting += rest > 0xFFU ? 0x100U : 0U;
             }
             store_half(&at->refractory[same], rest - resting);
             over &= ~((resting << 15) | (resting << 23));
