@@ -147,25 +147,32 @@ def _scales(scales: Sequence[Measured]) -> str:
 
 
 def _cores(cores: Sequence[Measured]) -> str:
-    head = ["core", "neuron update", "synaptic operation", "tap", "step: most seen", "step: bound", "library code"]
+    operations = ["neuron update", "synaptic operation", "tap"]
+    head = ["core", "speech", "front end", *operations, "step: most seen", "step: bound"]
     rows = []
     for measured in cores:
         found, work = measured.profile, measured.profile.work
         rows.append(
             [
                 measured.case.name,
+                _millions(found.total.instructions_per_s),
+                _millions(found.stages["frontend"].instructions_per_s + found.stages["push"].instructions_per_s),
                 f"{work.instructions_per_neuron_update:.2f}",
                 _or_none(work.instructions_per_synaptic_operation),
                 _or_none(work.instructions_per_tap),
                 f"{found.step.worst_instructions:,}",
                 f"{found.step.bound_instructions:,}",
-                f"{found.memory.library_code_bytes:,} B",
             ]
         )
     return markdown([head, *rows]) + (
         "\nOf the 128-neuron recurrent model. The bound of a step holds for whatever is heard, every neuron spiking at "
-        "once included ([profile.md](profile.md)). An M0+ has no DSP instructions, takes a load or a store for every "
-        "integer of 16 bits, and has eight registers that most instructions reach: that bounds it.\n"
+        "once included ([profile.md](profile.md)). Without DSP instructions kernels take two neurons, and two of "
+        "a block's synapses, in a word. What bounds them on an M0+: a *neuron update*, five arrays whose "
+        "addresses do not fit eight registers (about 48 instructions for two neurons that neither fire nor rest); "
+        "a *synaptic operation*, 18 instructions for a block of four, and 25 to 35 a spike to find its synapses; "
+        "a *tap*, a load, a product and a sum for each of four frames, and to find byte and weight; the *front "
+        "end*, the products of its butterflies, one part of a point at a time. No word is read there that is not "
+        "aligned.\n"
     )
 
 
