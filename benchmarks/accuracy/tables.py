@@ -101,6 +101,7 @@ ON: Final = {
         "n_candidates": None,
     }
 }
+BLOCKS: Final = {"reservoir": {"topology": {"kind": "blocks", "fan_in": 4}}}  # what costs cores with DSP least
 # For peers that did not come with augmentation: what usually helps them.
 SPEED_AND_NOISE: Final = {
     "augment": {
@@ -279,10 +280,16 @@ TABLES: Final = (
             Row("512 neurons, recurrence on", "liquid", "live_512.yaml", 1, 2.5, ON),
             Row("256 neurons without input taps", "liquid", "live_no_taps.yaml", 5, 1.5),
             Row("256 neurons without input taps, recurrence off", "liquid", "live_no_taps.yaml", 5, 1, OFF),
+            Row("256 neurons without input taps, synapses in blocks", "liquid", "live_no_taps.yaml", 5, 1, BLOCKS),
         ),
         (
             Contrast("recurrence", "256 neurons", "256 neurons, recurrence off"),
             Contrast("recurrence", "256 neurons, recurrence on", "256 neurons"),
+            Contrast(
+                "synapses in aligned blocks of four",
+                "256 neurons without input taps, synapses in blocks",
+                "256 neurons without input taps",
+            ),
             Contrast("recurrence", "512 neurons", "512 neurons, recurrence off"),
             Contrast("recurrence", "512 neurons, recurrence on", "512 neurons"),
             Contrast("recurrence", "256 neurons without input taps", "256 neurons without input taps, recurrence off"),
