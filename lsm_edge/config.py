@@ -11,7 +11,7 @@ from __future__ import annotations
 import difflib
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 import pydantic
 import yaml
@@ -199,6 +199,9 @@ class MaassTopology(_Section):
 Topology = Annotated[NoTopology | RandomTopology | BlocksTopology | MaassTopology, Field(discriminator="kind")]
 
 
+DEFAULT_LEAK_SHIFT: Final = [2]  # where neither leak_shift nor leak_q15 is given
+
+
 class Reservoir(_Section):
     """The liquid: leaky integrate-and-fire neurons, fixed once wired and calibrated."""
 
@@ -236,7 +239,7 @@ class Reservoir(_Section):
         """The decay factors to draw from: what is left of a membrane potential after a step, in Q15."""
         if self.leak_q15 is not None:
             return self.leak_q15
-        return [32768 - (32768 >> shift) for shift in self.leak_shift or [2]]
+        return [32768 - (32768 >> shift) for shift in self.leak_shift or DEFAULT_LEAK_SHIFT]
 
 
 class Readout(_Section):

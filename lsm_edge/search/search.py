@@ -25,7 +25,7 @@ from lsm_edge.search.bench import Bench
 from lsm_edge.search.exam import accuracy_of
 from lsm_edge.search.front import Member, choose_without, draw_front, front_of
 from lsm_edge.search.pool import Future, Submit, dask_cluster, processes, wait_for
-from lsm_edge.search.space import Settings, present_choice
+from lsm_edge.search.space import Settings, first_choices
 from lsm_edge.search.study import Study, Tried
 from lsm_edge.search.worker import Task, bench_of, fit_member, outer_accuracy, work
 
@@ -85,7 +85,8 @@ def search(
     bench = bench_of(task)
     study = Study(task.storage, config.name, bench.digest, seed=config.seed)
     if not study.tried():
-        study.enqueue(present_choice(config, bench.knobs))
+        for choice in first_choices(config, bench.knobs):
+            study.enqueue(choice)
     with dask_cluster(dask) if dask else processes(workers) as submit:
         try:
             _run_trials(task, study, lambda: [submit(work, task) for _ in range(workers)], watch)

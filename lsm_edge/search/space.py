@@ -11,7 +11,7 @@ from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any, Final
 
-from lsm_edge.config import Config, parse_config
+from lsm_edge.config import DEFAULT_LEAK_SHIFT, Config, parse_config
 from lsm_edge.errors import ConfigError
 from lsm_edge.learn.kernels import SHORTEST_SPAN_FRAMES
 
@@ -75,7 +75,7 @@ def knobs_of(config: Config) -> list[Knob]:
             continue
         present = _get(base, key)
         if key == "reservoir.leak_shift":
-            present = present or [2]
+            present = present or DEFAULT_LEAK_SHIFT
         usable = [value for value in values if _is_usable(config, base, key, value, strictly=chosen is not None)]
         if present is not None and present not in usable:
             usable = _in_order([*usable, present])
@@ -104,10 +104,22 @@ def present_choice(config: Config, knobs: list[Knob]) -> dict[str, int]:
     for knob in knobs:
         value = _get(base, knob.key)
         if value is None and knob.key == "reservoir.leak_shift":
-            value = [3, 4]
+            value = DEFAULT_LEAK_SHIFT
         if value in knob.values:
             found[knob.key] = knob.values.index(value)
     return found
+
+
+def first_choices(config: Config, knobs: list[Knob]) -> list[dict[str, int]]:
+    """What is tried first: the config as it is, then with every other number of neurons, the nearest first.
+
+    So that where the config is over the budget, a search begins with what of it is not.
+    """
+    present, key = present_choice(config, knobs), "reservoir.n_neurons"
+    sizes = next((knob.values for knob in knobs if knob.key == key), ())
+    others = [i for i in range(len(sizes)) if i != present.get(key)]
+    nearest = sorted(others, key=lambda i: abs(i - present.get(key, 0)))
+    return [present, *({**present, key: i} for i in nearest)]
 
 
 def near(knobs: list[Knob], settings: Settings, uniform: Callable[[], float]) -> dict[str, int]:

@@ -10,7 +10,17 @@ from hypothesis import strategies as st
 
 from lsm_edge.config import Config, parse_config
 from lsm_edge.errors import ConfigError
-from lsm_edge.search.space import NEEDS, SPACE, changed, knobs_of, near, present_choice, propose, with_settings
+from lsm_edge.search.space import (
+    NEEDS,
+    SPACE,
+    changed,
+    first_choices,
+    knobs_of,
+    near,
+    present_choice,
+    propose,
+    with_settings,
+)
 
 
 def config_of(**sections: Any) -> Config:
@@ -117,3 +127,17 @@ def test_new_kind_drops_the_old_one_s_settings() -> None:
     same = changed(base, {"reservoir.topology.fan_in": 4, "reservoir.topology.kind": "maass"})
     assert same["reservoir"]["topology"] == {"kind": "maass", "reach": 3.0, "fan_in": 4}
     assert base["reservoir"]["topology"]["fan_in"] == 8
+
+
+def test_a_search_begins_with_the_config_at_every_size() -> None:
+    """The nearest sizes first; a space without sizes begins with the config alone."""
+    config = config_of()
+    knobs = knobs_of(config)
+    sizes = next(knob.values for knob in knobs if knob.key == "reservoir.n_neurons")
+    choices = first_choices(config, knobs)
+    first = [propose(config, knobs, lambda knob, choice=choice: choice[knob.key]) for choice in choices]
+    assert [settings.pop("reservoir.n_neurons") for settings in first][:4] == [256, 224, 320, 192]
+    assert len(first) == len(sizes)
+    assert all(settings == first[0] for settings in first)
+    others = [knob for knob in knobs if knob.key != "reservoir.n_neurons"]
+    assert first_choices(config, others) == [present_choice(config, others)]
