@@ -34,15 +34,18 @@ LSM_KERNEL uint32_t lead_of(const int32_t *scores, size_t n_classes, int32_t bes
 
 /* How likely `best` is right, Q15: one part of the odds of all scores, which halve with
  * every octave that a score lies behind. A lead of 2^(shift + 16) is gain_q16 / 256
- * octaves. Odds sum to 32768 at least (best's own) and 32768 * n_classes < 2^31 at most. */
+ * octaves. Odds sum to 32768 * n_classes < 2^31 at most. */
 LSM_KERNEL uint16_t confidence_of(const int32_t *scores, size_t n_classes, size_t best, uint32_t gain_q16,
                                   uint32_t shift)
 {
-    uint32_t odds_q15 = 0;
+    uint32_t odds_q15 = 32768U; /* best's own */
     size_t c;
     for (c = 0; c < n_classes; c++) {
-        uint32_t lead = (uint32_t)((int64_t)scores[best] - scores[c]) >> shift; /* before it: 0 to 2^32 - 1 */
-        odds_q15 += half_to_the_q15(((lead < 65535U ? lead : 65535U) * gain_q16) >> 16);
+        int64_t ahead = (int64_t)scores[best] - scores[c]; /* 0 to 2^32 - 1 */
+        uint32_t lead = (uint32_t)ahead >> shift;
+        if (c != best) {
+            odds_q15 += half_to_the_q15(((lead < 65535U ? lead : 65535U) * gain_q16) >> 16);
+        }
     }
     return (uint16_t)(0x40000000U / odds_q15);
 }

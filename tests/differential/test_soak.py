@@ -32,7 +32,7 @@ def test_totals() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     totals = r"^ +\d+:\d\d  3 models, \d+ recordings, [\d,]+ steps, [\d,]+ integers, 0 differences$"
     assert re.search(totals, done.stdout, re.MULTILINE)
-    assert re.search(r"^6 of 56 cells", done.stdout, re.MULTILINE)
+    assert re.search(rf"^6 of {len(HOSTS) + len(EMULATED)} cells", done.stdout, re.MULTILINE)
 
 
 def test_ctrl_c_ends_with_totals() -> None:
