@@ -297,7 +297,7 @@ LSM_KERNEL void fire_neurons_dsp(int16_t *v, uint8_t *refractory, uint16_t *coun
         store_half(sixteen, fired | (fired >> 15));
         sixteen = &sixteen[2];
     }
-    for (n = n_neurons - n_neurons % 16U; n + 4U <= n_neurons; n += 4U) {
+    for (n = n_neurons - n_neurons % 16U; n < n_neurons - n_neurons % 4U; n += 4U) {
         uint32_t fired = fire_four(&at, &shared);
         spikes[n / 32U] |= ((fired | (fired >> 15)) & 15U) << (n % 32U);
     }
