@@ -44,7 +44,8 @@ GRU on three of five. Networks train slowly and so have one seed.
 
 The YAML files were written with an eye on other seeds of the same recordings. In rows of *settings chosen without the
 test part* each training part chooses for itself among five settings, by the exams of `lsm-edge search`
-([search.md](search.md)): nothing of a test part has a say in how it is judged.
+([search.md](search.md)): nothing of a test part has a say in the choice. The file's own
+settings are one of the five. Rows of noise and live rows have no such counterpart.
 
 **How to read it.** *Accuracy* is the mean over seeds, in %; *seeds* their lowest and highest; *s.e.* the standard error
 that comes of the number of test recordings. Differences are paired: the same recordings, right or wrong by either
