@@ -22,8 +22,9 @@ from lsm_edge import golden
 from lsm_edge.errors import BuildError
 from lsm_edge.golden import TAPS
 from lsm_edge.learn.liquid import GoldenLiquid
-from lsm_edge.model import Model
-from lsm_edge.target.codegen import generate_library
+from lsm_edge.model import Model, table_specs
+from lsm_edge.ranges import ranges_of
+from lsm_edge.target.codegen import FORMS, NEVER_CHOSEN_BY, Form, choices_of, generate_library
 from lsm_edge.target.native import Native, host_compiler
 
 NativeOf = Callable[[Model], Native]
@@ -216,6 +217,17 @@ def test_tables_of_any_kind_can_be_loaded(native: NativeOf) -> None:
         other = with_tables(model, tables)
         writable.load(other)
         assert np.array_equal(writable.stir([frames]).scores, native(other).stir([frames]).scores)
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("name", SETTINGS)
+def test_what_is_loaded_without_a_look_at_it_chooses_nothing(name: str, form: Form) -> None:
+    model = sample_model(name)
+    specs = table_specs(model.manifest)
+    others = {table: specs[table].high for table in NEVER_CHOSEN_BY & specs.keys()}
+    assert len(others) >= 3
+    was, now = (choices_of(each, ranges_of(each), form) for each in (model, with_tables(model, others)))
+    assert was == now
 
 
 # Compiling.

@@ -73,9 +73,7 @@ def knobs_of(config: Config) -> list[Knob]:
     for key, values in (chosen or SPACE).items():
         if chosen is None and key == "reservoir.leak_shift" and config.reservoir.leak_q15 is not None:
             continue
-        present = _get(base, key)
-        if key == "reservoir.leak_shift":
-            present = present or DEFAULT_LEAK_SHIFT
+        present = _present(base, key)
         usable = [value for value in values if _is_usable(config, base, key, value, strictly=chosen is not None)]
         if present is not None and present not in usable:
             usable = _in_order([*usable, present])
@@ -102,9 +100,7 @@ def present_choice(config: Config, knobs: list[Knob]) -> dict[str, int]:
     base = config.model_dump(mode="json")
     found = {}
     for knob in knobs:
-        value = _get(base, knob.key)
-        if value is None and knob.key == "reservoir.leak_shift":
-            value = DEFAULT_LEAK_SHIFT
+        value = _present(base, knob.key)
         if value in knob.values:
             found[knob.key] = knob.values.index(value)
     return found
@@ -160,6 +156,12 @@ def changed(base: Settings, settings: Mapping[str, Any]) -> Settings:
 
 def _depth(key: str) -> int:
     return 1 + _depth(NEEDS[key][0]) if key in NEEDS else 0
+
+
+def _present(base: Settings, key: str) -> Any:
+    """What a setting is, also where it is left to its default."""
+    value = _get(base, key)
+    return DEFAULT_LEAK_SHIFT if value is None and key == "reservoir.leak_shift" else value
 
 
 def _get(data: Settings, key: str) -> Any:

@@ -28,6 +28,7 @@ from lsm_edge.fixed import INT16_MAX, INT16_MIN
 from lsm_edge.model import Model, Table, table_specs
 from lsm_edge.ranges import Range, ranges_of
 from lsm_edge.selftest import known_answer
+from lsm_edge.stages.encoder import dense_rows
 from lsm_edge.target.context import (
     Field,
     context_bytes,
@@ -47,6 +48,10 @@ WIDE_KERNELS: Final = ("lanes.h", "encoder_wide.h", "reservoir_wide.h")
 # Which kernels are twins: none, those for cores with DSP instructions, those for machines with vectors.
 Form = Literal["portable", "dsp", "wide"]
 FORMS: Final[Mapping[Form, tuple[str, ...]]] = {"portable": (), "dsp": DSP_KERNELS, "wide": WIDE_KERNELS}
+# C is written the same, whatever these hold: see `choices_of`.
+NEVER_CHOSEN_BY: Final = frozenset(
+    {"threshold", "readout_weight", "length_weight", "bias", "reject_margin", "confidence_gain_q16", "confidence_shift"}
+)
 _MOST_ROW_BYTES: Final = 1 << 20  # beyond, rows no longer stay near a processor
 _LIBRARY: Final = ("lsm.h.j2", "lsm.c.j2", "lsm_tables.h.j2")
 _C_TYPES: Final = {
@@ -199,10 +204,8 @@ def _has_rows(model: Model) -> bool:
 
 def _adds_fit_int8(model: Model, kind: str) -> bool:
     """Whether what a source adds to a neuron does, through all synapses between them."""
-    start, n = model[f"{kind}_start"].astype(np.int64), model.manifest.reservoir.n_neurons
-    source = np.repeat(np.arange(len(start) - 1), np.diff(start))
-    sums = np.zeros((len(start) - 1) * n, np.int64)
-    np.add.at(sums, source * n + model[f"{kind}_target"], model[f"{kind}_weight"])
+    start, target, weight = (model[f"{kind}_{table}"].astype(np.int64) for table in ("start", "target", "weight"))
+    sums = dense_rows(start, target, weight, model.manifest.reservoir.n_neurons)
     return bool(np.abs(sums).max(initial=0) <= np.iinfo(np.int8).max)
 
 

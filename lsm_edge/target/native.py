@@ -31,7 +31,7 @@ from lsm_edge.files import cache_folder
 from lsm_edge.golden import TAPS, Taps
 from lsm_edge.model import Model
 from lsm_edge.ranges import ranges_of
-from lsm_edge.target.codegen import Form, choices_of, generate_library, render_host
+from lsm_edge.target.codegen import NEVER_CHOSEN_BY, Form, choices_of, generate_library, render_host
 
 FLAGS: Final = ("-std=gnu11", "-O3", "-fPIC", "-shared", "-fno-semantic-interposition", "-finstrument-functions")
 _KERNEL: Final = "static inline __attribute__((no_instrument_function))"
@@ -147,12 +147,16 @@ class Native:
             raise ValueError("only a library of its own with writable tables takes another model, of the same manifest")
         if any(not np.array_equal(model[name], self.model[name]) for name in FRONTEND_TABLES):
             raise ValueError("only a model with the same front end can be loaded; its tables are not exchanged")
-        if choices_of(model, ranges_of(model), FORM) != self._choices:
+        own = self._own(model).items()
+        changed = {name: table for name, table in own if not np.array_equal(table, self.model[name])}
+        wiring = not changed.keys() <= NEVER_CHOSEN_BY
+        if wiring and choices_of(model, ranges_of(model), FORM) != self._choices:
             self._compile(model)
             return
-        for name, table in self._own(model).items():
+        for name, table in changed.items():
             self._tables[name][...] = table
-        self._library.host_prepare()
+        if wiring:
+            self._library.host_prepare()
         self.model = model
 
     def hear(self, clips: Sequence[NDArray[np.int16]], progress: Progress | None = None) -> list[NDArray[np.uint8]]:
